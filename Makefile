@@ -1,0 +1,47 @@
+# make demo   a broker, a simulated fleet and the daemon, live, on a machine that has only Python 3.11+
+# make test   the whole suite (installs the training extra with the CPU build of torch)
+# make lint   ruff, mypy strict, import-linter
+
+PYTHON ?= python3
+BIN := .venv/bin
+# torch's own index has the CPU build; without it the plain index resolves to several GB of CUDA packages. Retries are
+# off so that a machine with a configured mirror and no way to that index does not wait for it.
+TORCH := torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cpu --retries 0
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+
+help:
+	@sed -n 's/^# make /make /p' Makefile
+
+.venv/ok:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "forewarn needs Python 3.11 or later; say make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/demo: .venv/ok pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[demo]' -c constraints.txt
+	touch $@
+
+.venv/test: .venv/ok pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[demo,training,dev]' -c constraints.txt
+	touch $@ .venv/demo
+
+demo: .venv/demo
+	@$(BIN)/forewarn demo $(ARGS)
+
+test: .venv/test
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/test
+	$(BIN)/python -m tests.bench.throughput $(ARGS)
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,7 @@
+"""`python -m forewarn` is the `forewarn` command."""
+
+import sys
+
+from forewarn.cli import main
+
+sys.exit(main())

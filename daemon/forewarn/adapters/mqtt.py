@@ -1,0 +1,390 @@
+"""MQTT by paho: the daemon's link to its broker, and a plain client for the tools. The only importer of paho.
+
+Rules that hold here:
+
+- The link has no thread of its own but for the moment of connecting (name lookup and TCP may block): the service calls
+  `turn`, which waits for the network, reads what has come and returns it.
+- Socket reads are buffered: paho asks the kernel three times for each message, which costs as much as all else it does.
+- Whatever arrives, no callback raises. A lost connection is tried again with jittered exponential backoff, for ever.
+"""
+
+import contextlib
+import logging
+import os
+import random
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal, NamedTuple, Self
+
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.reasoncodes import ReasonCode
+
+from forewarn.errors import ForewarnError
+
+log = logging.getLogger(__name__)
+
+READ_BYTES = 65_536
+BATCH_MOST = 2_048
+"""Messages that one turn hands over; the rest waits in the kernel and at the broker."""
+CONNECT_TIMEOUT_S = 3.0
+BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.5, 30.0
+_UNSENT_MOST = 1_000
+
+
+class BrokerError(ForewarnError):
+    """The broker cannot be reached or refuses the client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where the broker is and how to talk to it."""
+
+    host: str
+    port: int = 1883
+    username: str | None = None
+    password: str | None = None
+    protocol: Literal["5", "3.1.1"] = "5"
+    keepalive_s: int = 30
+
+    def __str__(self) -> str:
+        """The address, for people."""
+        return f"{self.host}:{self.port}"
+
+
+class Message(NamedTuple):
+    """One message as it came; `received_at` is UTC epoch seconds."""
+
+    topic: str
+    payload: bytes
+    received_at: float
+    retained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LastWill:
+    """What the broker publishes, retained, when the link is lost."""
+
+    topic: str
+    payload: str
+
+
+class _Client(paho.Client):
+    """paho's client with buffered reads."""
+
+    _chunk = b""
+    _chunk_at = 0
+
+    @property
+    def unread(self) -> bool:
+        """Whether bytes wait in the buffer."""
+        return self._chunk_at < len(self._chunk)
+
+    def forget(self) -> None:
+        """Drop the buffer of a connection that is over."""
+        self._chunk, self._chunk_at = b"", 0
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if not self.unread:
+            self._chunk, self._chunk_at = super()._sock_recv(READ_BYTES), 0
+        start = self._chunk_at
+        self._chunk_at = min(start + bufsize, len(self._chunk))
+        return self._chunk[start : self._chunk_at]
+
+
+def _client(broker: Broker, client_id: str) -> _Client:
+    five = broker.protocol == "5"
+    client = _Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=client_id,
+        protocol=paho.MQTTv5 if five else paho.MQTTv311,
+        clean_session=None if five else True,
+        reconnect_on_failure=False,
+    )
+    client.connect_timeout = CONNECT_TIMEOUT_S
+    client.suppress_exceptions = True
+    if broker.username is not None:
+        client.username_pw_set(broker.username, broker.password)
+    return client
+
+
+class MqttLink:
+    """The daemon's connection: stays subscribed, hands over messages, publishes. One thread uses it."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        *,
+        client_id: str,
+        subscriptions: Sequence[str],
+        qos: int,
+        last_will: LastWill,
+        max_unacknowledged: int,
+    ) -> None:
+        """Prepare the link; the first `turn` begins to connect.
+
+        Args:
+            broker: where to connect.
+            client_id: the MQTT client id.
+            subscriptions: topic filters.
+            qos: of the subscriptions.
+            last_will: published, retained, when the link breaks.
+            max_unacknowledged: messages of QoS 1 that may wait for the broker; further ones are dropped and counted.
+        """
+        self.broker = broker
+        self.subscribed = False
+        self.connects = 0
+        self.dropped = 0
+        self._waiting: set[int] = set()
+        self._subscriptions = [(topic, qos) for topic in subscriptions]
+        self._inbox: list[Message] = []
+        self._connecting: threading.Thread | None = None
+        self._next_try_at = 0.0
+        self._backoff_s = BACKOFF_FIRST_S
+        self._complaint = ""
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)  # noqa: FBT003 - the signature is the library's
+        self._poll = select.poll()
+        self._poll.register(self._wake_in, select.POLLIN)
+        self._watched: tuple[int, int] | None = None
+        self._client = client = _client(broker, client_id)
+        client.will_set(last_will.topic, last_will.payload, qos=1, retain=True)
+        client.max_queued_messages_set(min(max_unacknowledged, 60_000))  # a message id has 16 bits
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        client.on_publish = self._on_publish
+
+    @property
+    def unacknowledged(self) -> int:
+        """Messages of QoS 1 that wait for the broker."""
+        return len(self._waiting)
+
+    # -- the service's side -----------------------------------------------------------------------------------------
+
+    def turn(self, timeout_s: float) -> list[Message]:
+        """Wait up to `timeout_s` for the network, do what is due, and return the messages that came."""
+        if not self._connection(timeout_s):
+            return []
+        client = self._client
+        readable, writable = self._wait(0.0 if client.unread else timeout_s)
+        if writable:
+            client.loop_write()
+        if readable or client.unread:
+            client.loop_read()
+            while client.unread and client.socket() is not None and len(self._inbox) < BATCH_MOST:
+                client.loop_read()
+        client.loop_misc()
+        messages, self._inbox = self._inbox, []
+        return messages
+
+    def wake(self) -> None:
+        """End the present or next wait of `turn`. May be called from a signal handler."""
+        with contextlib.suppress(OSError):
+            os.write(self._wake_out.fileno(), b"\0")
+
+    def publish(self, topic: str, payload: str, *, qos: int, retain: bool) -> None:
+        """Publish now, or as soon as the link is back (QoS 1); what does not fit is dropped and counted."""
+        info = self._client.publish(topic, payload.encode("utf-8", "replace"), qos, retain)
+        if info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE or (qos == 0 and info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS):
+            self.dropped += 1
+        elif qos > 0:
+            self._waiting.add(info.mid)
+
+    def close(self, timeout_s: float) -> bool:
+        """Send what waits, disconnect, and return whether everything was acknowledged in time."""
+        ends_at = time.monotonic() + timeout_s
+        while self.unacknowledged and self.subscribed and time.monotonic() < ends_at:
+            self.turn(0.05)
+        if self._connecting is None and self._client.socket() is not None:
+            self._client.disconnect()
+            while self._client.want_write() and time.monotonic() < ends_at:
+                self._client.loop_write()
+        return self.unacknowledged == 0
+
+    # -- connecting -------------------------------------------------------------------------------------------------
+
+    def _connection(self, timeout_s: float) -> bool:
+        """Whether there is a socket to work with; begins to connect when it is time, and waits where it is not."""
+        if self._connecting is not None and self._connecting.is_alive():
+            self._wait(min(timeout_s, 0.05))
+            return False
+        self._connecting = None
+        if self._client.socket() is not None:
+            return True
+        pause = self._next_try_at - time.monotonic()
+        if pause > 0:
+            self._wait(min(timeout_s, pause))
+            return False
+        self._next_try_at = time.monotonic() + self._backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        self._backoff_s = min(2 * self._backoff_s, BACKOFF_MOST_S)
+        self._client.forget()
+        self._connecting = threading.Thread(target=self._connect, name="mqtt-connect", daemon=True)
+        self._connecting.start()
+        return False
+
+    def _connect(self) -> None:
+        try:
+            self._client.connect(self.broker.host, self.broker.port, self.broker.keepalive_s)
+        except (OSError, ValueError) as error:
+            self._complain(
+                f"broker {self.broker} cannot be reached ({error}); trying again, at the latest every "
+                f"{BACKOFF_MOST_S:.0f} s"
+            )
+
+    def _complain(self, text: str) -> None:
+        """Log the same trouble once, not at each try."""
+        if text != self._complaint:
+            self._complaint = text
+            log.warning("%s", text)
+
+    def _wait(self, timeout_s: float) -> tuple[bool, bool]:
+        """Wait for the socket or a wake: whether it can be read and written."""
+        sock = None if self._connecting is not None else self._client.socket()
+        self._watch(-1 if sock is None else sock.fileno())
+        readable = writable = False
+        pending = getattr(sock, "pending", None)
+        if pending is not None and pending() > 0:
+            timeout_s, readable = 0.0, True
+        for fd, event in self._poll.poll(max(0.0, timeout_s) * 1000.0):
+            if fd == self._wake_in.fileno():
+                self._wake_in.recv(4096)
+            else:
+                readable |= bool(event & ~select.POLLOUT)
+                writable |= bool(event & select.POLLOUT)
+        return readable, writable
+
+    def _watch(self, fd: int) -> None:
+        wanted = (fd, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0)) if fd >= 0 else None
+        if wanted == self._watched:
+            return
+        if self._watched is not None and (wanted is None or wanted[0] != self._watched[0]):
+            self._poll.unregister(self._watched[0])
+        if wanted is not None:
+            self._poll.register(*wanted)
+        self._watched = wanted
+
+    # -- paho's side ------------------------------------------------------------------------------------------------
+
+    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - paho's signature
+        if reason.is_failure:
+            hint = ' (set mqtt.protocol = "3.1.1")' if "version" in str(reason).lower() else ""
+            self._complain(f"broker {self.broker} refuses the connection: {reason}{hint}")
+            return
+        self.connects += 1
+        self._client.subscribe(self._subscriptions)
+
+    def _on_subscribe(self, _client: Any, _data: Any, _mid: int, reasons: list[ReasonCode], _properties: Any) -> None:  # noqa: ANN401 - the same
+        for (topic, _), reason in zip(self._subscriptions, reasons, strict=False):
+            if reason.is_failure:
+                log.error("broker %s refuses the subscription to %s: %s", self.broker, topic, reason)
+        self.subscribed = True
+        self._backoff_s = BACKOFF_FIRST_S
+        self._complaint = ""
+        log.info("connected to %s, subscribed to %s", self.broker, ", ".join(topic for topic, _ in self._subscriptions))
+
+    def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - the same
+        if self.subscribed:
+            log.warning("connection to %s lost: %s", self.broker, reason)
+        self.subscribed = False
+
+    def _on_message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:  # noqa: ANN401 - the same
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = ""  # matches no pattern
+        self._inbox.append(Message(topic, bytes(message.payload), time.time(), message.retain))
+
+    def _on_publish(self, _client: Any, _data: Any, mid: int, _reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - the same
+        self._waiting.discard(mid)
+
+
+class MqttClient:
+    """A plain client for tools that publish or listen, with a network thread of its own. Use as a context manager."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        *,
+        client_id: str = "",
+        on_message: Callable[[str, bytes], None] | None = None,
+        subscriptions: Sequence[str] = (),
+    ) -> None:
+        """Prepare; entering the context connects and subscribes."""
+        self._broker = broker
+        self._subscriptions = [(topic, 1) for topic in subscriptions]
+        self._ready = threading.Event()
+        self._refusal: str | None = None
+        self._client = client = _client(broker, client_id)
+        client.on_connect = self._on_connect
+        client.on_subscribe = lambda *_: self._ready.set()
+        client.on_message = lambda _c, _d, message: (
+            on_message(message.topic, bytes(message.payload)) if on_message else None
+        )
+        self._infos: list[paho.MQTTMessageInfo] = []
+
+    def __enter__(self) -> Self:
+        """Connect and subscribe.
+
+        Raises:
+            BrokerError: saying which broker did not answer and why.
+        """
+        try:
+            self._client.connect(self._broker.host, self._broker.port, self._broker.keepalive_s)
+        except OSError as error:
+            raise BrokerError(
+                f"broker {self._broker} cannot be reached ({error}): is it running, is the address right?"
+            ) from None
+        self._client.loop_start()
+        if not self._ready.wait(5.0) or self._refusal:
+            self._client.loop_stop()
+            raise BrokerError(
+                f"broker {self._broker} refuses the connection: {self._refusal or 'no answer within 5 s'}"
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Disconnect."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def publish(self, topic: str, payload: bytes | str, qos: int = 0, retain: bool = False) -> None:
+        """Publish; waits while too much is unsent.
+
+        Raises:
+            BrokerError: where the connection was lost.
+        """
+        self._infos.append(self._client.publish(topic, payload, qos, retain))
+        if len(self._infos) >= _UNSENT_MOST:
+            self.flush()
+
+    def flush(self) -> None:
+        """Wait until everything is sent (QoS 1: acknowledged).
+
+        Raises:
+            BrokerError: where that does not happen within ten seconds.
+        """
+        for info in self._infos:
+            try:
+                info.wait_for_publish(10.0)
+            except RuntimeError as error:
+                raise BrokerError(f"broker {self._broker}: connection lost ({error})") from None
+            if not info.is_published():
+                raise BrokerError(f"broker {self._broker} does not take messages any more")
+        self._infos.clear()
+
+    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - paho's signature
+        if reason.is_failure:
+            self._refusal = str(reason)
+        elif self._subscriptions:
+            self._client.subscribe(self._subscriptions)
+            return
+        self._ready.set()

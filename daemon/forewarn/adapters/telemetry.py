@@ -1,0 +1,265 @@
+"""What the daemon measures, as Prometheus metrics. The only importer of prometheus_client; docs/metrics.md is its page.
+
+Rules that hold here:
+
+- Nothing is global: each `Telemetry` has a registry of its own.
+- The loop's thread adds to plain numbers and arrays; samples are made when somebody scrapes. What concerns one series
+  is read from the fleet then, not kept here.
+- Label values come from closed sets, and each is there with 0 from the start, since `increase()` does not see the first
+  step of a counter that was absent. Only series are open: capped, and their names may be any text.
+"""
+
+import platform
+import threading
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate, islice, product
+from typing import Final
+
+import numpy as np
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily as _Counter
+from prometheus_client.core import GaugeMetricFamily as _Gauge
+from prometheus_client.core import HistogramMetricFamily, Metric, Sample
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from forewarn.core.alerts import Alert, AlertCleared, AlertRaised, AlertUpdated, Event, Kind, SeriesEvicted, Severity
+from forewarn.core.card import ModelCard
+from forewarn.core.readings import (
+    OUTCOME_REJECTION,
+    REJECTED_FROM,
+    Fleet,
+    Floats,
+    Outcome,
+    Rejection,
+    SeriesKey,
+    SeriesState,
+    Verdicts,
+)
+
+_EVENTS: Final = {AlertRaised: "raised", AlertUpdated: "updated", AlertCleared: "cleared"}
+_LATENCY_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_INFERENCE_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_READINGS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
+_SERIES: Final = (
+    ("forewarn_last_reading_timestamp_seconds", "received_at", "Arrival of the last accepted reading, UTC epoch."),
+    ("forewarn_series_value", "value", "Last accepted reading, in its own unit."),
+    ("forewarn_series_expected", "expected", "What had been forecast for the last reading, in its own unit."),
+    ("forewarn_series_lower", "lower", "Lower end of the band around the expected value, in its own unit."),
+    ("forewarn_series_upper", "upper", "Upper end of the band around the expected value, in its own unit."),
+    ("forewarn_series_residual", "residual", "Last reading minus the expected value, in its own unit."),
+    ("forewarn_series_score", "score", "Absolute residual of the last reading, in the unit of the threshold."),
+    ("forewarn_series_threshold", "threshold", "Score above which a reading counts as exceeding."),
+    ("forewarn_series_state", "state", "What the series is doing: 0 warming up, 1 ok, 2 alert."),
+)
+
+
+class Telemetry(Collector):
+    """Counts what the loop reports and renders it with the fleet's current state. Any thread may scrape.
+
+    Args:
+        version: of forewarn.
+        fleet: gives a consistent copy of the engine's arrays; called once for each scrape.
+        max_devices: series that are exposed one by one, those longest known first.
+    """
+
+    def __init__(self, *, version: str, fleet: Callable[[], Fleet], max_devices: int) -> None:
+        self._fleet, self._max_devices = fleet, max_devices
+        self._build = {"version": version, "python": platform.python_version()}
+        self._model: dict[str, str] | None = None
+        self._known: dict[SeriesKey, None] = {}  # in the order in which scrapes first met them
+        self._lock, self._scraping = threading.Lock(), threading.Lock()
+        self._received = self._forecasts = self._evicted = self._published = 0
+        self._outcomes = np.zeros(len(Outcome), np.int64)
+        self._rejected = dict.fromkeys(Rejection, 0)  # while decoding
+        self._events = dict.fromkeys(product(Kind, Severity, _EVENTS.values()), 0)
+        self._active: set[tuple[SeriesKey, Kind]] = set()
+        self._is_connected, self._connects = False, 0
+        self._queues = dict.fromkeys(("inbox", "outbox"), (0, 0))  # depth, dropped
+        self._batch = _Histogram("forewarn_batch_readings", "Readings judged together.", _READINGS)
+        self._latency = _Histogram(
+            "forewarn_reading_latency_seconds", "From a reading's arrival to its verdict.", _LATENCY_S
+        )
+        self._inference = _Histogram(
+            "forewarn_inference_duration_seconds", "Time of one call of the model, however many windows.", _INFERENCE_S
+        )
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    def model_loaded(self, card: ModelCard, sha256: str) -> None:
+        """The model that the daemon runs, and the hash of its file."""
+        self._model = {
+            "name": _label(card.name),
+            "version": _label(card.version),
+            "target": _label(card.target),
+            "unit": _label(card.unit),
+            "n_step": str(card.n_step),
+            "horizon": str(card.horizon),
+            "sha256": sha256,
+        }
+
+    def resumed(self, alerts: Iterable[Alert]) -> None:
+        """The alerts that were active in a restored state; they count as active without having been raised again."""
+        with self._lock:
+            self._active.update((alert.series, alert.kind) for alert in alerts)
+
+    def ingested(self, verdicts: Verdicts, latency_s: Floats) -> None:
+        """A batch was judged; `latency_s` is `(n,)`, seconds from each reading's arrival to its verdict."""
+        outcomes = np.bincount(verdicts.outcome, minlength=len(Outcome))
+        with self._lock:
+            self._received += len(verdicts.outcome)
+            self._outcomes += outcomes
+            self._batch.add(len(verdicts.outcome))
+            self._latency.add_all(np.maximum(latency_s, 0.0))  # a clock may be set back between the two
+
+    def rejected(self, reason: Rejection) -> None:
+        """A message was received that never became a reading."""
+        with self._lock:
+            self._received += 1
+            self._rejected[reason] += 1
+
+    def inferred(self, n: int, seconds: float) -> None:
+        """The model was called once, for n windows."""
+        with self._lock:
+            self._forecasts += n
+            self._inference.add(seconds)
+
+    def event(self, event: Event) -> None:
+        """An alert changed, or a series gave up its slot."""
+        with self._lock:
+            if isinstance(event, SeriesEvicted):
+                self._evicted += 1
+                return
+            alert = event.alert
+            self._events[alert.kind, alert.severity, _EVENTS[type(event)]] += 1
+            change = self._active.discard if isinstance(event, AlertCleared) else self._active.add
+            change((alert.series, alert.kind))
+
+    def connected(self, is_connected: bool) -> None:
+        """The connection to the broker came or went."""
+        with self._lock:
+            self._connects += is_connected and not self._is_connected
+            self._is_connected = is_connected
+
+    def queue(self, depth: int, dropped: int) -> None:
+        """Messages that wait to be judged, and how many were dropped since the start."""
+        with self._lock:
+            self._queues["inbox"] = depth, dropped
+
+    def outbox(self, depth: int, dropped: int) -> None:
+        """Messages that wait to be published, and how many were dropped since the start."""
+        with self._lock:
+            self._queues["outbox"] = depth, dropped
+
+    def published(self, n: int) -> None:
+        """N messages were handed to the broker."""
+        with self._lock:
+            self._published += n
+
+    def exposition(self) -> tuple[bytes, str]:
+        """Everything in the Prometheus text format, with its content type. One scrape is rendered at a time."""
+        with self._scraping:
+            return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family of samples, for the registry."""
+        with self._lock:
+            families = [*self._of_daemon(), *self._of_readings(), *self._of_alerts()]
+        yield from families
+        yield from self._of_series(self._fleet())
+
+    def _of_daemon(self) -> Iterator[Metric]:
+        build = _Gauge("forewarn_build_info", "The running forewarn.", labels=tuple(self._build))
+        yield _filled(build, [(tuple(self._build.values()), 1)])
+        if self._model:
+            model = _Gauge("forewarn_model_info", "The model that makes the forecasts.", labels=tuple(self._model))
+            yield _filled(model, [(tuple(self._model.values()), 1)])
+        yield _Gauge("forewarn_mqtt_connected", "Whether the broker is connected.", self._is_connected)
+        reconnects = max(0, self._connects - 1)
+        yield _Counter("forewarn_mqtt_reconnects_total", "Connections after the first one.", reconnects)
+        depth = _Gauge("forewarn_queue_depth", "Messages that wait.", labels=["queue"])
+        yield _filled(depth, (([name], depth) for name, (depth, _) in self._queues.items()))
+        dropped = _Counter("forewarn_dropped_total", "Messages dropped from a full queue.", labels=["queue"])
+        yield _filled(dropped, (([name], dropped) for name, (_, dropped) in self._queues.items()))
+        yield _Counter("forewarn_messages_published_total", "Messages handed to the broker.", self._published)
+
+    def _of_readings(self) -> Iterator[Metric]:
+        judged = dict(zip(Outcome, self._outcomes.tolist(), strict=True))
+        by_engine = {OUTCOME_REJECTION[o]: n for o, n in judged.items() if o >= REJECTED_FROM}
+        reasons = {reason: n + by_engine.get(reason, 0) for reason, n in self._rejected.items()}
+        outcomes = {o.name.lower(): n for o, n in judged.items() if o < REJECTED_FROM}
+        outcomes["rejected"] = sum(reasons.values())
+        yield _Counter("forewarn_readings_received_total", "Readings received, used or not.", self._received)
+        by_outcome = _Counter("forewarn_readings_total", "Readings by what became of them.", labels=["outcome"])
+        yield _filled(by_outcome, (([name], n) for name, n in outcomes.items()))
+        rejections = _Counter("forewarn_rejections_total", "Readings not used, by reason.", labels=["reason"])
+        yield _filled(rejections, (([reason.value], n) for reason, n in reasons.items()))
+        yield _Counter("forewarn_forecasts_total", "Windows that were forecast from.", self._forecasts)
+        yield from (self._batch.family(), self._latency.family(), self._inference.family())
+
+    def _of_alerts(self) -> Iterator[Metric]:
+        changes = _Counter("forewarn_alerts_total", "Changes of alerts.", labels=["kind", "severity", "type"])
+        yield _filled(changes, self._events.items())
+        active = _Gauge("forewarn_alerts_active", "Alerts raised and not yet cleared.", labels=["kind"])
+        yield _filled(active, (([kind.value], sum(kind == k for _, k in self._active)) for kind in Kind))
+        yield _Counter("forewarn_evictions_total", "Series that gave their slot to a new one.", self._evicted)
+
+    def _of_series(self, fleet: Fleet) -> Iterator[Metric]:
+        worst: dict[str, int] = {}
+        for key, state in zip(fleet.keys, fleet.state.tolist(), strict=True):
+            worst[key.device] = max(state, worst.get(key.device, 0))
+        counts = np.bincount(np.array([*worst.values()], np.int64), minlength=len(SeriesState)).tolist()
+        devices = _Gauge(
+            "forewarn_devices", "Known devices, each in the highest state of its series.", labels=["state"]
+        )
+        yield _filled(devices, (([state.name.lower()], counts[state]) for state in SeriesState))
+        place = {key: row for row, key in enumerate(fleet.keys)}
+        self._known = {key: None for key in self._known if key in place} | dict.fromkeys(place)
+        shown = islice(self._known, self._max_devices)
+        rows = {(_label(key.device), _label(key.metric)): place[key] for key in shown}
+        omitted = len(fleet.keys) - len(rows)
+        yield _Gauge("forewarn_series_omitted", "Series left out of those with labels device and metric.", omitted)
+        labels = [({"device": device, "metric": metric}, row) for (device, metric), row in rows.items()]
+        for name, column, text in _SERIES:
+            values = getattr(fleet, column).tolist()
+            family = _Gauge(name, text)
+            # A column that has nothing yet is NaN, the one value that is not itself.
+            family.samples = [Sample(name, pair, v) for pair, row in labels if (v := values[row]) == v]
+            yield family
+
+
+class _Histogram:
+    """Counts of values by bucket; `bounds` are inclusive upper ends, in order."""
+
+    def __init__(self, name: str, text: str, bounds: tuple[float, ...]) -> None:
+        self._name, self._text, self._bounds = name, text, bounds
+        self._edges = np.array(bounds)
+        self._counts = np.zeros(len(bounds) + 1, np.int64)
+        self._sum = 0.0
+
+    def add(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def add_all(self, values: Floats) -> None:
+        self._counts += np.bincount(self._edges.searchsorted(values), minlength=len(self._counts))
+        self._sum += float(values.sum())
+
+    def family(self) -> Metric:
+        bounds = [*map(floatToGoString, self._bounds), "+Inf"]
+        buckets = list(zip(bounds, accumulate(self._counts.tolist()), strict=True))
+        return HistogramMetricFamily(self._name, self._text, buckets, self._sum)
+
+
+def _filled(family: _Counter | _Gauge, samples: Iterable[tuple[Sequence[str], float]]) -> Metric:
+    for labels, value in samples:
+        family.add_metric(labels, value)
+    return family
+
+
+def _label(text: str) -> str:
+    r"""Text as UTF-8 can carry it: a lone surrogate, which JSON may smuggle in, becomes its `\udc80` escape."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,160 @@
+"""The alert lifecycle: one object from raise to clear, with one id.
+
+Rules that hold here:
+
+- An alert belongs to one series and one kind; at most one of each kind is active on a series.
+- Its id follows from device, metric, kind and the time of the reading that raised it, so the same readings give the
+  same ids in the daemon, in a backtest and after a restart.
+- `raised` comes once, `updated` when the severity rises or `update_every_s` has passed, `cleared` once.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from forewarn.core.readings import SeriesKey
+
+
+class Kind(StrEnum):
+    """What an alert is about. `RESIDUAL` is the model's; the others are sensor faults."""
+
+    RESIDUAL = "residual"
+    STUCK = "stuck"
+    SILENT = "silent"
+
+
+class Severity(StrEnum):
+    """How far past the threshold."""
+
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """The state of an alert as of its latest change. Times are UTC epoch seconds, `None` where a field does not apply.
+
+    Attributes:
+        id: 16 hexadecimal digits.
+        kind: what it is about.
+        severity: the highest so far.
+        series: the device and metric.
+        slot: of the series in the engine.
+        value: the reading, in the target's unit. For `silent`, the last one.
+        expected: what had been forecast.
+        lower: of the band around `expected`.
+        upper: of the band around `expected`.
+        residual: value - expected.
+        score: in the unit of `threshold`. For `residual` see `Verdicts.score`; for `stuck` the number of equal
+            readings; for `silent` the seconds since the last reading.
+        threshold: what the score went over.
+        at: the reading's own time (for `silent`, the time of the check).
+        received_at: its arrival.
+        raised_at: `at` of the reading that raised the alert.
+        window_started_at: the time of the oldest reading that the forecast was made from.
+    """
+
+    id: str
+    kind: Kind
+    severity: Severity
+    series: SeriesKey
+    slot: int
+    value: float | None
+    expected: float | None
+    lower: float | None
+    upper: float | None
+    residual: float | None
+    score: float
+    threshold: float
+    at: float
+    received_at: float
+    raised_at: float
+    window_started_at: float | None
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the raise to the latest change."""
+        return max(0.0, self.at - self.raised_at)
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRaised:
+    """An alert began."""
+
+    alert: Alert
+
+
+@dataclass(frozen=True, slots=True)
+class AlertUpdated:
+    """An alert goes on: it became more severe, or it is due for a sign of life."""
+
+    alert: Alert
+
+
+@dataclass(frozen=True, slots=True)
+class AlertCleared:
+    """An alert ended."""
+
+    alert: Alert
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesEvicted:
+    """The device cap was reached and this series, the longest silent one, gave its slot to a new one."""
+
+    series: SeriesKey
+    slot: int
+
+
+Event = AlertRaised | AlertUpdated | AlertCleared | SeriesEvicted
+
+
+def alert_id(series: SeriesKey, kind: Kind, raised_at: float) -> str:
+    """16 hexadecimal digits that follow from the arguments alone (BLAKE2b, RFC 7693)."""
+    text = f"{series.device}\0{series.metric}\0{kind}\0{raised_at!r}"
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+class AlertBook:
+    """The active alerts of all series. Rare things, so plain objects; the engine keeps masks beside it."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._active: dict[tuple[int, Kind], Alert] = {}
+
+    def observe(self, alert: Alert) -> AlertRaised | AlertUpdated:
+        """Raise an alert, or bring the active one of the same series and kind up to date.
+
+        The id, the time of the raise and the highest severity of an active one are kept.
+        """
+        place = (alert.slot, alert.kind)
+        before = self._active.get(place)
+        if before is None:
+            self._active[place] = alert
+            return AlertRaised(alert)
+        severity = max(before.severity, alert.severity, key=list(Severity).index)
+        self._active[place] = replace(alert, id=before.id, raised_at=before.raised_at, severity=severity)
+        return AlertUpdated(self._active[place])
+
+    def clear(self, alert: Alert) -> AlertCleared:
+        """End the active alert of the same series and kind; `alert` says how things stand now."""
+        before = self._active.pop((alert.slot, alert.kind))
+        return AlertCleared(replace(alert, id=before.id, raised_at=before.raised_at, severity=before.severity))
+
+    def forget(self, slot: int) -> list[AlertCleared]:
+        """End every alert of a slot as it stands."""
+        places = [place for place in self._active if place[0] == slot]
+        return [AlertCleared(self._active.pop(place)) for place in places]
+
+    def of(self, slot: int) -> list[Alert]:
+        """The active alerts of a slot."""
+        return [self._active[slot, kind] for kind in Kind if (slot, kind) in self._active]
+
+    def __iter__(self) -> Iterator[Alert]:
+        """Every active alert, in the order of their raises."""
+        return iter(tuple(self._active.values()))
+
+    def load(self, alerts: Iterable[Alert]) -> None:
+        """Take the active alerts of a snapshot."""
+        self._active = {(alert.slot, alert.kind): alert for alert in alerts}

@@ -1,0 +1,211 @@
+"""The model card: the one contract between trainer and daemon, embedded in the ONNX file's metadata.
+
+An ONNX model of `forewarn` has one input `window`, float32 `(batch, n_step, n_feature)`, and one output `forecast`,
+float32 `(batch, horizon)`, both in engineering units: normalisation is inside the graph. The metadata key `CARD_KEY`
+holds the card as JSON and `GOLDEN_KEY` a golden sample, an input and the output that torch gave for it.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn.errors import ModelError
+
+SCHEMA_VERSION = 1
+CARD_KEY = "forewarn.card"
+GOLDEN_KEY = "forewarn.golden"
+MAX_STEPS = 512
+MAX_HORIZON = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One column of a window: its name and its unit ("" where the unit is not known)."""
+
+    name: str
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What the residuals on the validation part said. All of it is absent from a model that knows no sensor yet.
+
+    Attributes:
+        mean_abs_residual: mean of |residual| at lead 1, in the target's unit: where a new device's own error starts.
+        band_95: 95 % quantile of |residual| at lead 1, in the target's unit.
+        threshold_errors: the default alert threshold, in multiples of a device's own recent mean absolute error.
+    """
+
+    mean_abs_residual: float | None = None
+    band_95: float | None = None
+    threshold_errors: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """Everything the daemon knows of a model.
+
+    Attributes:
+        name: of the model, chosen by the trainer.
+        version: of this export, chosen by the trainer.
+        features: the columns of a window, in order.
+        target: the name of the feature that is forecast.
+        n_step: readings in a window.
+        horizon: leads in a forecast.
+        created_at: UTC, ISO 8601.
+        interval_s: median seconds between the readings it was trained on; None where it knows none.
+        training_data_sha256: of the training data; None for synthetic data.
+        calibration: see `Calibration`.
+        metrics: errors on held-out data by name, for people to read.
+        schema_version: of this card.
+    """
+
+    name: str
+    version: str
+    features: tuple[Feature, ...]
+    target: str
+    n_step: int
+    horizon: int
+    created_at: str
+    interval_s: float | None = None
+    training_data_sha256: str | None = None
+    calibration: Calibration = field(default_factory=Calibration)
+    metrics: dict[str, float] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        """Refuse a card that contradicts itself.
+
+        Raises:
+            ModelError: naming the field and its value.
+        """
+        self._check_types()
+        if self.schema_version != SCHEMA_VERSION:
+            raise ModelError(
+                f"the model's card has schema version {self.schema_version}, this forewarn reads {SCHEMA_VERSION}: "
+                "export the model again with the forewarn-train of this version"
+            )
+        names = [feature.name for feature in self.features]
+        if not names or len(set(names)) != len(names):
+            raise ModelError(f"the model's card has features {names}: at least one is needed, each once")
+        if self.target not in names:
+            raise ModelError(f"the model's card has the target {self.target!r}, which is none of its features {names}")
+        for name, value, most in (("n_step", self.n_step, MAX_STEPS), ("horizon", self.horizon, MAX_HORIZON)):
+            if not 1 <= value <= most:
+                raise ModelError(f"the model's card has {name} {value}: 1 to {most} is supported")
+        for name, number in asdict(self.calibration).items():
+            if number is not None and not (math.isfinite(number) and number >= 0):
+                raise ModelError(f"the model's card has calibration.{name} {number}: a number of at least 0 is needed")
+
+    def _check_types(self) -> None:
+        """A card that was read from a file may hold anything."""
+        texts = [self.name, self.version, self.target, self.created_at, self.training_data_sha256 or ""]
+        texts += [text for feature in self.features for text in (feature.name, feature.unit)]
+        numbers = [0.0 if self.interval_s is None else self.interval_s, *self.metrics.values()]
+        whole = [self.n_step, self.horizon, self.schema_version]
+        if (
+            any(not isinstance(text, str) for text in texts)
+            or any(isinstance(n, bool) or not isinstance(n, int | float) for n in numbers)
+            or any(type(n) is not int for n in whole)
+        ):
+            raise ModelError(
+                "the model's card has a field of another type than docs/models.md says: export the model again with "
+                "forewarn-train"
+            )
+
+    @property
+    def target_index(self) -> int:
+        """The column of a window that is forecast."""
+        return next(i for i, feature in enumerate(self.features) if feature.name == self.target)
+
+    @property
+    def unit(self) -> str:
+        """The target's unit."""
+        return self.features[self.target_index].unit
+
+    def to_json(self) -> str:
+        """The card as JSON, keys in the order of the fields."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read a card.
+
+        Raises:
+            ModelError: where the text is no card.
+        """
+        try:
+            raw: dict[str, Any] = json.loads(text)
+            unknown = sorted(set(raw) - {f.name for f in fields(cls)})
+            raw["features"] = tuple(Feature(**feature) for feature in raw["features"])
+            raw["calibration"] = Calibration(**raw.get("calibration", {}))
+            card = cls(**raw) if not unknown else None
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ModelError(
+                f"the model's card cannot be read ({error}): export the model again with forewarn-train"
+            ) from error
+        if card is None:
+            raise ModelError(f"the model's card has unknown fields {unknown}: this model is of a newer forewarn")
+        return card
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenSample:
+    """An input and the output that the trainer's framework gave for it.
+
+    Attributes:
+        window: `(n, n_step, n_feature)` float32, engineering units.
+        forecast: `(n, horizon)` float32, the target's unit.
+        scale: what counts as one unit of error: parity holds within `TOLERANCE * scale`.
+    """
+
+    window: NDArray[np.float32]
+    forecast: NDArray[np.float32]
+    scale: float
+
+    TOLERANCE: ClassVar[float] = 1e-4
+
+    def __post_init__(self) -> None:
+        """Refuse a sample that would prove nothing.
+
+        Raises:
+            ModelError: where it is empty, has other shapes than those above, or a scale that is no positive number.
+        """
+        rows = len(self.window) if self.window.ndim == 3 and self.forecast.ndim == 2 else 0
+        if not (rows and len(self.forecast) == rows and math.isfinite(self.scale) and self.scale > 0):
+            raise ModelError(
+                f"the model's golden sample has a window of shape {self.window.shape}, a forecast of shape "
+                f"{self.forecast.shape} and a scale of {self.scale}: export the model again with forewarn-train"
+            )
+
+    def to_json(self) -> str:
+        """The sample as JSON; float32 values survive it to the bit."""
+        return json.dumps({"window": self.window.tolist(), "forecast": self.forecast.tolist(), "scale": self.scale})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read a golden sample.
+
+        Raises:
+            ModelError: where the text is none.
+        """
+        try:
+            raw = json.loads(text)
+            return cls(
+                np.asarray(raw["window"], np.float32), np.asarray(raw["forecast"], np.float32), float(raw["scale"])
+            )
+        except (ValueError, TypeError, KeyError) as error:
+            raise ModelError(
+                f"the model's golden sample cannot be read ({error}): export the model again with forewarn-train"
+            ) from error
+
+    def disagreement(self, forecast: NDArray[np.float32]) -> float:
+        """The largest difference from the golden forecast, in units of `scale`; infinite where the shapes differ."""
+        if forecast.shape != self.forecast.shape:
+            return math.inf
+        worst = float(np.max(np.abs(forecast.astype(np.float64) - self.forecast), initial=0.0)) / self.scale
+        return worst if math.isfinite(worst) else math.inf

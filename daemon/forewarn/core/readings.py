@@ -1,0 +1,182 @@
+"""Readings and what became of them.
+
+A series is one metric of one device; a reading is its values at one time. Readings travel as columns. Each ends in
+exactly one `Outcome`: scored, warming up, or rejected with a `Rejection`, whose members are all that can ever appear
+in a metric label.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from forewarn.core.alerts import Event
+
+Floats = NDArray[np.float64]
+Slots = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+class SeriesKey(NamedTuple):
+    """What a slot belongs to."""
+
+    device: str
+    metric: str
+
+
+class Outcome(IntEnum):
+    """What the engine made of a reading. Members from `NOT_FINITE` on are rejections."""
+
+    SCORED = 0
+    WARMING_UP = 1
+    NOT_FINITE = 2
+    OUT_OF_RANGE = 3
+    FROM_FUTURE = 4
+    DUPLICATE = 5
+    OUT_OF_ORDER = 6
+
+
+class Rejection(StrEnum):
+    """Why a message or a reading was not used. Bounded: a metric has one label value for each."""
+
+    # Decided by the engine, from the reading and its series.
+    NOT_FINITE = "not_finite"  # NaN or infinite
+    OUT_OF_RANGE = "out_of_range"  # finite, but not as float32
+    FROM_FUTURE = "from_future"  # its own time is too far ahead of its arrival
+    DUPLICATE = "duplicate"  # the same time as the last reading of its series
+    OUT_OF_ORDER = "out_of_order"  # an earlier time than the last reading of its series
+    # Decided while decoding, from the message alone.
+    NO_ROUTE = "no_route"  # no input's topic pattern matches
+    TOO_LARGE = "too_large"  # longer than limits.max_payload_bytes
+    NOT_TEXT = "not_text"  # no UTF-8
+    NOT_JSON = "not_json"
+    NOT_NUMBER = "not_number"
+    MISSING_VALUE = "missing_value"  # a path leads nowhere, or a feature of the model is absent
+    BAD_TIME = "bad_time"  # no time where one was configured, or one that cannot be read
+    BAD_DEVICE = "bad_device"  # a device or metric name that is empty, too long or has characters of MQTT or control
+    RETAINED = "retained"  # an old reading that the broker kept
+
+
+REJECTED_FROM = Outcome.NOT_FINITE
+OUTCOME_REJECTION = {Outcome[r.name]: r for r in Rejection if r.name in Outcome.__members__}
+
+
+def status_name(outcome: int) -> str:
+    """`scored`, `warming_up` or the rejection's reason code, as files and metrics spell it."""
+    member = Outcome(outcome)
+    return OUTCOME_REJECTION[member].value if member in OUTCOME_REJECTION else member.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Readings in the order of their arrival, as columns of one length n.
+
+    Attributes:
+        keys: the series of each reading.
+        at: `(n,)` each reading's own time, UTC epoch seconds.
+        received_at: `(n,)` its arrival, UTC epoch seconds; not decreasing.
+        values: `(n, n_feature)` engineering units, columns in the order of the model card's features.
+    """
+
+    keys: Sequence[SeriesKey]
+    at: Floats
+    received_at: Floats
+    values: Floats
+
+    def __len__(self) -> int:
+        """Number of readings."""
+        return len(self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What the engine said of a batch: columns in the batch's order, NaN where a column does not apply.
+
+    Attributes:
+        outcome: `(n,)` uint8, members of `Outcome`.
+        slot: `(n,)` the series' slot, -1 for a reading that has none.
+        expected: the forecast that was made before the reading came, in the target's unit.
+        lower: lower end of the band that holds about 95 % of this series' recent readings.
+        upper: its upper end.
+        residual: value - expected.
+        score: |residual| in the unit of `threshold`; 0 unless scored. Finite in every row.
+        threshold: the score above which a reading exceeds.
+        alert: `(n,)` bool: a residual alert is active on the series after this reading.
+        events: what happened, in the order of the readings.
+    """
+
+    outcome: NDArray[np.uint8]
+    slot: Slots
+    expected: Floats
+    lower: Floats
+    upper: Floats
+    residual: Floats
+    score: Floats
+    threshold: Floats
+    alert: Mask
+    events: "list[Event]"
+
+    @classmethod
+    def blank(cls, n: int) -> "Verdicts":
+        """Columns of length n with nothing said yet."""
+        nan = [np.full(n, np.nan) for _ in range(5)]
+        expected, lower, upper, residual, threshold = nan
+        return cls(
+            outcome=np.full(n, Outcome.WARMING_UP, np.uint8),
+            slot=np.full(n, -1, np.int64),
+            expected=expected,
+            lower=lower,
+            upper=upper,
+            residual=residual,
+            score=np.zeros(n),
+            threshold=threshold,
+            alert=np.zeros(n, np.bool_),
+            events=[],
+        )
+
+
+class SeriesState(IntEnum):
+    """What a series is doing now."""
+
+    WARMING_UP = 0
+    OK = 1
+    ALERT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """A copy of the engine's arrays at one moment: one row for each known series, NaN where a column has nothing yet.
+
+    Attributes:
+        keys: the series.
+        slot: of each series.
+        state: uint8, members of `SeriesState`.
+        at: time of the last accepted reading, UTC epoch seconds.
+        received_at: its arrival.
+        value: the last accepted reading of the target.
+        expected: what had been forecast for it.
+        lower: of the band around `expected`.
+        upper: of the band around `expected`.
+        residual: value - expected.
+        score: in the unit of `threshold`.
+        threshold: see `Verdicts.threshold`.
+        forecast: `(n, horizon)` what is forecast for the readings to come.
+    """
+
+    keys: tuple[SeriesKey, ...]
+    slot: Slots
+    state: NDArray[np.uint8]
+    at: Floats
+    received_at: Floats
+    value: Floats
+    expected: Floats
+    lower: Floats
+    upper: Floats
+    residual: Floats
+    score: Floats
+    threshold: Floats
+    forecast: NDArray[np.float32]

@@ -1,0 +1,105 @@
+"""Residual to standardised score, against the series' own recent errors.
+
+Rules that hold here:
+
+- A reading is scored with what was learnt before it, then learnt from.
+- "Recent error" is an exponentially weighted mean of |residual| over about `MEMORY` readings. Once warmed up, a single
+  residual counts for at most `CLIP` times the mean, so that a fault widens it slowly and a real change of noise is
+  still accepted in time.
+- The error is never taken for smaller than the sensor's resolution (the smallest change that the series ever showed):
+  one step of a quantised sensor that has been flat for hours is no event.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from forewarn.core.card import Calibration
+from forewarn.core.readings import Floats, Mask, Slots
+from forewarn.core.slots import Column, Table
+
+WARM_UP = 30
+MEMORY = 256
+CLIP = 4.0
+BAND_MISS = 0.05
+BAND_STEP = 0.05
+_GAUSSIAN_BAND = 2.456  # 95 % quantile of |x| over its mean, x Gaussian: 1.960 * sqrt(pi / 2)
+_RELATIVE_FLOOR = 1e-6  # a window is float32: below this share of its level a residual is rounding
+
+
+def columns(calibration: Calibration) -> dict[str, Column]:
+    """`n_residual` learnt so far (a calibrated model counts as warmed up), `mean_abs`, `band`, `resolution`."""
+    known = calibration.mean_abs_residual
+    band = calibration.band_95
+    start = 0.0 if known is None else known
+    return {
+        "n_residual": Column(np.int64, (), 0 if known is None else WARM_UP),
+        "mean_abs": Column(np.float64, (), start),
+        "band": Column(np.float64, (), start * _GAUSSIAN_BAND if band is None else band),
+        "resolution": Column(np.float64, (), np.inf),
+        "threshold": Column(np.float64, (), np.nan),
+        "absolute": Column(np.bool_),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Columns `(n,)` for n readings: see `Verdicts`. `warm` says whether the score may be used."""
+
+    expected: Floats
+    lower: Floats
+    upper: Floats
+    residual: Floats
+    score: Floats
+    threshold: Floats
+    warm: Mask
+
+
+def judge(table: Table, slots: Slots, value: Floats, expected: Floats) -> Judgement:
+    """Score readings against their forecasts; everything is NaN where `expected` is."""
+    residual = value - expected
+    band = table["band"][slots]
+    unit = np.where(table["absolute"][slots], 1.0, _scale(table, slots, expected))
+    return Judgement(
+        expected=expected,
+        lower=expected - band,
+        upper=expected + band,
+        residual=residual,
+        score=np.abs(residual) / unit,
+        threshold=table["threshold"][slots],
+        warm=np.isfinite(residual) & (table["n_residual"][slots] >= WARM_UP),
+    )
+
+
+def learn(table: Table, slots: Slots, residual: Floats, expected: Floats) -> None:
+    """Take finite residuals of distinct slots into the recent error and the band.
+
+    The band's half-width follows the 95 % quantile of |residual| by online subgradient steps on the pinball loss, as in
+    adaptive conformal prediction (Gibbs and Candes 2021, arXiv:2106.00170; Angelopoulos et al. 2023,
+    arXiv:2307.16895), with steps in units of the recent error.
+    """
+    size = np.abs(residual)
+    n = table["n_residual"][slots]
+    warm = n >= WARM_UP
+    size = np.where(warm, np.minimum(size, CLIP * _scale(table, slots, expected)), size)
+    mean = table["mean_abs"][slots]
+    mean = mean + (size - mean) * np.maximum(1.0 / (n + 1.0), 1.0 / MEMORY)
+    band = table["band"][slots]
+    followed = band + BAND_STEP * mean * ((np.abs(residual) > band) - BAND_MISS)
+    table["band"][slots] = np.where(warm, np.maximum(followed, 0.0), _GAUSSIAN_BAND * mean)
+    table["mean_abs"][slots] = mean
+    table["n_residual"][slots] = n + 1
+
+
+def see_change(table: Table, slots: Slots, change: Floats) -> None:
+    """Remember the smallest change between consecutive readings that is not zero; NaN is no change."""
+    size = np.abs(change)
+    table["resolution"][slots] = np.fmin(table["resolution"][slots], np.where(size > 0, size, np.inf))
+
+
+def _scale(table: Table, slots: Slots, expected: Floats) -> Floats:
+    resolution = table["resolution"][slots]
+    known = np.where(np.isfinite(resolution), resolution, 0.0)
+    tiny = np.maximum(_RELATIVE_FLOOR * np.abs(expected), 1e-12)
+    scale: Floats = np.maximum(np.maximum(table["mean_abs"][slots], known), tiny)
+    return scale

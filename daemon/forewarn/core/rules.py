@@ -1,0 +1,90 @@
+"""What counts as an alert: the operator's choices, in the core's own terms."""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from forewarn.core.readings import SeriesKey
+
+DEFAULT_THRESHOLD_ERRORS = 8.0
+"""Multiples of a series' own mean absolute error, for a model that brings no calibrated threshold. For Gaussian
+errors 8 mean absolute errors are 6.4 standard deviations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A threshold on |residual|.
+
+    Attributes:
+        value: the score above which a reading exceeds; None stands for the model's own calibrated value.
+        absolute: True where `value` is in the target's unit, False where it counts multiples of the series' own recent
+            mean absolute error.
+    """
+
+    value: float | None = None
+    absolute: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """Another threshold for the series whose device and metric match these shell-style patterns."""
+
+    device: str
+    metric: str
+    threshold: Threshold
+
+    def matches(self, series: SeriesKey) -> bool:
+        """Whether this override is for that series."""
+        return fnmatchcase(series.device, self.device) and fnmatchcase(series.metric, self.metric)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How readings become alerts.
+
+    Attributes:
+        threshold: for every series that no override matches.
+        overrides: the first that matches a series wins.
+        raise_after: k of "k of the last m readings exceed".
+        raise_within: m of it, 1 to 32.
+        clear_ratio: an alert may clear once the score is below this share of the threshold (hysteresis).
+        clear_after: readings in a row that must be below before it does.
+        critical_ratio: an alert is critical at this multiple of the threshold.
+        update_every_s: seconds between the signs of life of a lasting alert.
+        stuck: whether equal readings are judged.
+        stuck_min_run: fewest equal readings that can be called stuck.
+        stuck_factor: how many times longer than ever before on this series.
+        silent: whether silence is judged.
+        silent_factor: how many of the series' own cadences (the 95 % quantile of its arrival intervals).
+        silent_min_s: shortest silence that can be called one, in seconds.
+        max_future_s: how far a reading's own time may be ahead of its arrival, in seconds.
+        max_series: the device cap.
+    """
+
+    threshold: Threshold = Threshold()
+    overrides: tuple[Override, ...] = ()
+    raise_after: int = 1
+    raise_within: int = 1
+    clear_ratio: float = 0.5
+    clear_after: int = 3
+    critical_ratio: float = 2.0
+    update_every_s: float = 900.0
+    stuck: bool = True
+    stuck_min_run: int = 20
+    stuck_factor: float = 3.0
+    silent: bool = True
+    silent_factor: float = 5.0
+    silent_min_s: float = 30.0
+    max_future_s: float = 300.0
+    max_series: int = 10_000
+
+    def threshold_of(self, series: SeriesKey, calibrated: float | None) -> Threshold:
+        """The threshold of one series, with the model's calibrated value filled in.
+
+        Args:
+            series: whose threshold.
+            calibrated: the model's own, in multiples of the mean absolute error; None where it has none.
+        """
+        chosen = next((o.threshold for o in self.overrides if o.matches(series)), self.threshold)
+        if chosen.value is not None:
+            return chosen
+        return Threshold(DEFAULT_THRESHOLD_ERRORS if calibrated is None else calibrated, absolute=False)

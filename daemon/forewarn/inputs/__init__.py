@@ -1,0 +1,1 @@
+"""From topic and payload to readings: pure functions, one payload dialect a module."""

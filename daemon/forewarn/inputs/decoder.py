@@ -1,0 +1,147 @@
+"""Routes messages to their input and turns them into readings.
+
+Rules that hold here:
+
+- A message becomes readings or exactly one rejection; nothing a device sends raises past `decode`.
+- What a topic means is looked up once and remembered, for a bounded number of topics.
+- A model with one feature judges each metric as a series of its own. A model with several needs them all in one
+  message; the series then has the name of the target.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from forewarn.core.card import ModelCard
+from forewarn.core.readings import Rejection, SeriesKey
+from forewarn.errors import PayloadError
+from forewarn.inputs import json_paths
+from forewarn.inputs.number import parse_number
+from forewarn.inputs.times import epoch_seconds
+from forewarn.inputs.topics import TopicPattern, checked_name
+
+MAX_TOPICS = 100_000
+
+
+class Reading(NamedTuple):
+    """One decoded reading; `at` is None where its arrival counts as its time."""
+
+    key: SeriesKey
+    at: float | None
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """How the messages of one topic pattern are read. Paths are split at their dots.
+
+    Attributes:
+        pattern: which topics.
+        dialect: what the payload is.
+        device: JSON path of the device, where the topic has none.
+        metric: name of the metric, where the topic has none.
+        values: JSON path of each metric's value; the empty name stands for the metric of the topic or `metric`.
+        time: JSON path of the reading's time; None where the arrival counts.
+        retained: whether retained messages are readings.
+    """
+
+    pattern: TopicPattern
+    dialect: Literal["number", "json"] = "number"
+    device: tuple[str, ...] | None = None
+    metric: str | None = None
+    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    time: tuple[str, ...] | None = None
+    retained: bool = False
+
+
+class _Route(NamedTuple):
+    """What a topic means: its input, or why it has none."""
+
+    source: Input | None
+    device: str | None
+    metric: str | None
+    key: SeriesKey | None
+    rejection: PayloadError | None
+
+
+class Decoder:
+    """Messages to readings, for one model."""
+
+    def __init__(self, inputs: Sequence[Input], card: ModelCard, *, max_payload_bytes: int) -> None:
+        """Read messages of these inputs; the first whose pattern matches a topic has it."""
+        self._inputs = tuple(inputs)
+        self._features = tuple(feature.name for feature in card.features)
+        self._target = card.target
+        self._most = max_payload_bytes
+        self._routes: dict[str, _Route] = {}
+
+    def decode(self, topic: str, payload: bytes, retained: bool = False) -> Sequence[Reading]:
+        """The readings of one message.
+
+        Raises:
+            PayloadError: with the one reason why there are none.
+        """
+        route = self._routes.get(topic) or self._learn(topic)
+        source = route.source
+        if source is None:
+            raise route.rejection or PayloadError(Rejection.NO_ROUTE, topic[:80])
+        if len(payload) > self._most:
+            raise PayloadError(Rejection.TOO_LARGE, f"{len(payload)} bytes, limits.max_payload_bytes is {self._most}")
+        if retained and not source.retained:
+            raise PayloadError(Rejection.RETAINED, topic[:80])
+        if source.dialect == "json":
+            return self._json(source, route, payload)
+        if route.key is None:
+            raise PayloadError(Rejection.MISSING_VALUE, f"the model needs {', '.join(self._features)} in one message")
+        return (Reading(route.key, None, (parse_number(payload),)),)
+
+    def _learn(self, topic: str) -> _Route:
+        if len(self._routes) >= MAX_TOPICS:
+            self._routes.clear()
+        route = self._routes[topic] = self._route(topic)
+        return route
+
+    def _route(self, topic: str) -> _Route:
+        for source in self._inputs:
+            names = source.pattern.match(topic)
+            if names is None:
+                continue
+            try:
+                device = checked_name(names["device"]) if "device" in names else None
+                metric = checked_name(names["metric"]) if "metric" in names else source.metric
+            except PayloadError as error:
+                return _Route(None, None, None, None, error)
+            single = len(self._features) == 1 and device is not None and metric is not None
+            key = SeriesKey(device, metric) if single and device and metric else None
+            return _Route(source, device, metric, key, None)
+        return _Route(None, None, None, None, None)
+
+    def _json(self, source: Input, route: _Route, payload: bytes) -> Sequence[Reading]:
+        document = json_paths.parse_json(payload)
+        at = None
+        if source.time is not None:
+            at = epoch_seconds(json_paths.follow(document, source.time))
+        if route.key is not None and len(source.values) == 1 and "" in source.values:
+            return (Reading(route.key, at, (json_paths.number(json_paths.follow(document, source.values[""])),)),)
+        device = route.device if source.device is None else self._device(document, source.device)
+        values = {
+            metric or route.metric or "": json_paths.number(json_paths.follow(document, path))
+            for metric, path in source.values.items()
+        }
+        return self._readings(device or "", at, values)
+
+    def _device(self, document: object, path: tuple[str, ...]) -> str:
+        name = json_paths.follow(document, path)
+        if isinstance(name, int) and not isinstance(name, bool):
+            name = str(name)
+        if not isinstance(name, str):
+            raise PayloadError(Rejection.BAD_DEVICE, "the path leads to no name")
+        return checked_name(name)
+
+    def _readings(self, device: str, at: float | None, values: Mapping[str, float]) -> Sequence[Reading]:
+        if len(self._features) == 1:
+            return tuple(Reading(SeriesKey(device, metric), at, (value,)) for metric, value in values.items())
+        absent = [name for name in self._features if name not in values]
+        if absent:
+            raise PayloadError(Rejection.MISSING_VALUE, f"the model needs {', '.join(absent)} in the same message")
+        return (Reading(SeriesKey(device, self._target), at, tuple(values[name] for name in self._features)),)

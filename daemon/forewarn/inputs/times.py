@@ -1,0 +1,39 @@
+"""The time of a reading as devices write it: epoch seconds or milliseconds, or ISO 8601."""
+
+import math
+from datetime import UTC, datetime
+
+from forewarn.core.readings import Rejection
+from forewarn.errors import PayloadError
+
+# From here on a number is milliseconds: as seconds it would be the year 5138, as milliseconds it is 1973.
+_MILLISECONDS_FROM = 1e11
+
+
+def epoch_seconds(value: object) -> float:
+    """UTC epoch seconds of a number, a number in a string, or an ISO 8601 text (without a zone it is taken as UTC).
+
+    Raises:
+        PayloadError: `bad_time`.
+    """
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return _iso(str(value))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            seconds = value / 1000.0 if abs(value) >= _MILLISECONDS_FROM else float(value)
+        except OverflowError:
+            seconds = math.inf
+        if math.isfinite(seconds):
+            return seconds
+    raise PayloadError(Rejection.BAD_TIME, f"{str(value)[:40]!r} is no time")
+
+
+def _iso(text: str) -> float:
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise PayloadError(Rejection.BAD_TIME, f"{text[:40]!r} is no time") from error

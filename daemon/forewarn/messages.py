@@ -1,0 +1,199 @@
+"""What `forewarn` says over MQTT: alerts, states and forecasts as topic and JSON. Documented in docs/mqtt-api.md.
+
+Pure functions of what the engine returned. Times are UTC epoch seconds; a field that does not apply is null.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from forewarn.core.alerts import Alert, AlertCleared, AlertRaised, AlertUpdated, Kind
+from forewarn.core.readings import Batch, Fleet, SeriesKey, SeriesState, Verdicts, status_name
+
+ALERT_SCHEMA = "forewarn.alert/1"
+STATE_SCHEMA = "forewarn.state/1"
+FORECAST_SCHEMA = "forewarn.forecast/1"
+
+AlertChange = AlertRaised | AlertUpdated | AlertCleared
+_TYPES = {AlertRaised: "raised", AlertUpdated: "updated", AlertCleared: "cleared"}
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One MQTT message to publish."""
+
+    topic: str
+    payload: str
+    qos: int = 1
+    retain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Phrasebook:
+    """Makes the messages of one daemon.
+
+    Attributes:
+        root: the topics' first levels, `forewarn/<instance>`.
+        model: name, version and sha256 of the model, as every alert repeats them.
+        units: of the metrics, by name.
+        unit: of every other metric.
+    """
+
+    root: str
+    model: Mapping[str, str]
+    units: Mapping[str, str]
+    unit: str
+
+    def unit_of(self, series: SeriesKey) -> str:
+        """The unit of a series' readings, "" where it is not known."""
+        return self.units.get(series.metric, self.unit)
+
+    def sentence(self, change: AlertChange) -> str:
+        """What a person is told of an alert."""
+        return sentence(change, self.unit_of(change.alert.series))
+
+    def status(self, online: bool) -> Outgoing:
+        """The daemon's own state: `online` as birth, `offline` as last will."""
+        return Outgoing(f"{self.root}/status", "online" if online else "offline", retain=True)
+
+    def alert(self, change: AlertChange) -> Outgoing:
+        """One step in the life of an alert."""
+        alert = change.alert
+        kind_of_change = _TYPES[type(change)]
+        body = {
+            "schema": ALERT_SCHEMA,
+            "id": alert.id,
+            "type": kind_of_change,
+            "kind": alert.kind,
+            "severity": alert.severity,
+            "device": alert.series.device,
+            "metric": alert.series.metric,
+            "unit": self.unit_of(alert.series),
+            "value": alert.value,
+            "expected": alert.expected,
+            "lower": alert.lower,
+            "upper": alert.upper,
+            "residual": alert.residual,
+            "score": alert.score,
+            "threshold": alert.threshold,
+            "at": alert.at,
+            "received_at": alert.received_at,
+            "raised_at": alert.raised_at,
+            "duration_s": alert.duration_s,
+            "window_started_at": alert.window_started_at,
+            "model": dict(self.model),
+            "sentence": self.sentence(change),
+        }
+        return Outgoing(self._topic("alerts", alert.series), _json(body))
+
+    def state(self, fleet: Fleet, row: int, alerts: list[Alert]) -> Outgoing:
+        """What a series is doing now, retained."""
+        series = fleet.keys[row]
+        body = {
+            "schema": STATE_SCHEMA,
+            "device": series.device,
+            "metric": series.metric,
+            "unit": self.unit_of(series),
+            "state": SeriesState(fleet.state[row]).name.lower(),
+            **{name: _number(getattr(fleet, name)[row]) for name in _MEASURES},
+            "next": _number(fleet.forecast[row, 0]),
+            "at": _number(fleet.at[row]),
+            "received_at": _number(fleet.received_at[row]),
+            "alerts": [
+                {"id": alert.id, "kind": alert.kind, "severity": alert.severity, "raised_at": alert.raised_at}
+                for alert in alerts
+            ],
+        }
+        return Outgoing(self._topic("state", series), _json(body), retain=True)
+
+    def no_state(self, series: SeriesKey) -> Outgoing:
+        """Removes a series' retained state."""
+        return Outgoing(self._topic("state", series), "", retain=True)
+
+    def forecast(self, batch: Batch, target: int, verdicts: Verdicts, row: int) -> Outgoing:
+        """The verdict on one reading."""
+        series = batch.keys[row]
+        body = {
+            "schema": FORECAST_SCHEMA,
+            "device": series.device,
+            "metric": series.metric,
+            "at": _number(batch.at[row]),
+            "value": _number(batch.values[row, target]),
+            "status": status_name(int(verdicts.outcome[row])),
+            **{name: _number(getattr(verdicts, name)[row]) for name in _MEASURES if name != "value"},
+            "alert": bool(verdicts.alert[row]),
+        }
+        return Outgoing(self._topic("forecast", series), _json(body), qos=0)
+
+    def _topic(self, branch: str, series: SeriesKey) -> str:
+        return f"{self.root}/{branch}/{series.device}/{series.metric}"
+
+
+_MEASURES = ("value", "expected", "lower", "upper", "residual", "score", "threshold")
+
+
+def sentence(change: AlertChange, unit: str) -> str:
+    """What a person is told, such as `freezer-3 reads 9.8 °C; 4.1 ± 0.6 °C was expected`."""
+    alert = change.alert
+    ended = isinstance(change, AlertCleared)
+    name = alert.series.device
+    if alert.series.metric not in ("temperature", "value"):
+        name += f" {alert.series.metric}"
+    if alert.kind is Kind.STUCK:
+        return _stuck(name, alert, unit, ended)
+    if alert.kind is Kind.SILENT:
+        if ended:
+            return f"{name} is heard again after {span(alert.duration_s)}: {_quantity(alert, unit)}"
+        return f"{name} has been silent for {span(alert.score)}; {span(alert.threshold)} is the most to expect of it"
+    verb = {AlertRaised: "reads", AlertUpdated: "still reads", AlertCleared: "is as expected again: it reads"}[
+        type(change)
+    ]
+    return f"{name} {verb} {_quantity(alert, unit)}; {_expectation(alert, unit)} was expected"
+
+
+def _stuck(name: str, alert: Alert, unit: str, ended: bool) -> str:
+    if ended:
+        return f"{name} moves again after {span(alert.duration_s)}: {_quantity(alert, unit)}"
+    return (
+        f"{name} has read exactly {_quantity(alert, unit)} {alert.score:.0f} times in a row; "
+        f"{alert.threshold:.0f} is the most to expect of it"
+    )
+
+
+def _quantity(alert: Alert, unit: str) -> str:
+    return f"{_rounded(alert.value, _decimals(alert))} {unit}".rstrip()
+
+
+def _expectation(alert: Alert, unit: str) -> str:
+    decimals = _decimals(alert)
+    half = None if alert.upper is None or alert.lower is None else (alert.upper - alert.lower) / 2
+    return f"{_rounded(alert.expected, decimals)} ± {_rounded(half, decimals)} {unit}".rstrip()
+
+
+def _decimals(alert: Alert) -> int:
+    """As many as show the first digit of the band's half-width, 1 to 6."""
+    if alert.upper is None or alert.lower is None or alert.upper <= alert.lower:
+        return 2
+    return min(6, max(1, -math.floor(math.log10((alert.upper - alert.lower) / 2))))
+
+
+def _rounded(value: float | None, decimals: int) -> str:
+    return "nothing" if value is None else f"{value:.{decimals}f}"
+
+
+def span(seconds: float) -> str:
+    """A duration for people: `45 s`, `12 min`, `3.5 h`, `2.0 days`."""
+    for unit, length, digits in (("days", 86_400.0, 1), ("h", 3_600.0, 1), ("min", 60.0, 0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.{digits}f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _json(body: dict[str, Any]) -> str:
+    return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

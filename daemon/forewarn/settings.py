@@ -1,0 +1,377 @@
+"""Settings: one TOML file, overridden by `FOREWARN_…` environment variables and by a credentials directory.
+
+Rules that hold here:
+
+- Credentials beat the environment, the environment beats the file, the file beats the defaults.
+- An unknown key is an error that names the nearest known one, wherever it came from.
+- These objects stop at service.py: the core and the adapters get plain values.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NestedSecretsSettingsSource,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
+
+from forewarn.core.rules import Override, Rules, Threshold
+from forewarn.errors import PayloadError, SettingsError
+from forewarn.inputs.topics import MAX_NAME, TopicPattern, checked_name
+
+ENV_PREFIX = "FOREWARN_"
+_DELIMITER = "__"
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MqttSettings(_Section):
+    """The broker."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="Name or address of the broker.")
+    port: int = Field(default=1883, ge=1, le=65535, description="TCP port of the broker.")
+    username: str | None = Field(default=None, description="User name, where the broker asks for one.")
+    password: SecretStr | None = Field(
+        default=None, description="Password; better as the credential `mqtt__password` or in `FOREWARN_MQTT__PASSWORD`."
+    )
+    client_id: str = Field(default="", description="MQTT client id; empty means `forewarn-<instance>`.")
+    protocol: Literal["5", "3.1.1"] = Field(default="5", description="MQTT version.")
+    keepalive_s: int = Field(
+        default=30, ge=5, le=3600, description="Seconds of silence after which the connection is probed."
+    )
+    qos: Literal[0, 1] = Field(default=1, description="QoS of the subscriptions.")
+
+
+class InputSettings(_Section):
+    """Messages that are readings."""
+
+    topic: str = Field(
+        description="Topic pattern; `{device}` and `{metric}` name a level, `+` and a last `#` match any."
+    )
+    dialect: Literal["number", "json"] = Field(default="number", description="What the payload is.")
+    device: str | None = Field(
+        default=None, description="JSON: dotted path of the device's name, where the topic has none."
+    )
+    metric: str | None = Field(default=None, description="The metric's name, where the topic has none.")
+    value: str | None = Field(default=None, description="JSON: dotted path of the value.")
+    values: dict[str, str] = Field(
+        default={}, description="JSON: dotted path of each metric's value, for several in a message."
+    )
+    time: str | None = Field(
+        default=None, description="JSON: dotted path of the reading's time; without it the arrival counts."
+    )
+    retained: Literal["reject", "accept"] = Field(
+        default="reject", description="What a retained message is: an old reading, or one like any other."
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        pattern = TopicPattern(self.topic)
+        if self.metric is not None:
+            _named("metric", self.metric)
+        for metric in self.values:
+            _named("values", metric)
+        json_only = [name for name in ("device", "value", "time") if getattr(self, name)] + (
+            ["values"] * bool(self.values)
+        )
+        if self.dialect != "json" and json_only:
+            raise ValueError(f'{json_only[0]} is a path into JSON: it needs dialect = "json"')
+        if self.dialect == "json" and bool(self.value) == bool(self.values):
+            raise ValueError('dialect "json" needs either value = "path" or a table [inputs.values]')
+        if ("device" in pattern.names) == (self.device is not None):
+            raise ValueError("the device comes either from {device} in the topic or from a path device = …: give one")
+        sources = ("metric" in pattern.names) + (self.metric is not None) + bool(self.values)
+        if sources != 1:
+            raise ValueError(
+                "the metric comes from {metric} in the topic, from metric = … or from [inputs.values]: give one"
+            )
+        return self
+
+
+def _named(key: str, name: str) -> None:
+    try:
+        checked_name(name)
+    except PayloadError:
+        raise ValueError(
+            f"{key}: {name!r} is no name: 1 to {MAX_NAME} characters without / + # and control characters"
+        ) from None
+
+
+class ThresholdOverride(_Section):
+    """Another threshold for some series."""
+
+    device: str = Field(default="*", description="Shell-style pattern of device names.")
+    metric: str = Field(default="*", description="Shell-style pattern of metric names.")
+    threshold: Positive = Field(description="As `alerts.threshold`.")
+    threshold_mode: Literal["errors", "absolute"] = Field(default="errors", description="As `alerts.threshold_mode`.")
+
+
+class AlertSettings(_Section):
+    """When a residual becomes an alert."""
+
+    threshold_mode: Literal["errors", "absolute"] = Field(
+        default="errors",
+        description="`errors`: multiples of the series' own recent mean absolute error; `absolute`: the metric's unit.",
+    )
+    threshold: Positive | None = Field(
+        default=None, description="Empty means the model's own calibrated threshold, or 8 errors."
+    )
+    clear_ratio: float = Field(
+        default=0.5, gt=0, le=1, description="An alert clears below this share of the threshold."
+    )
+    clear_after: int = Field(
+        default=3, ge=1, le=10_000, description="Readings in a row below it before an alert clears."
+    )
+    raise_after: int = Field(default=1, ge=1, le=32, description="k: readings over the threshold …")
+    raise_within: int = Field(default=1, ge=1, le=32, description="m: … among the last m that raise an alert.")
+    critical_ratio: float = Field(
+        default=2.0, ge=1, description="An alert is critical at this multiple of the threshold."
+    )
+    update_every_s: Seconds = Field(default=900.0, description="Seconds between the updates of a lasting alert.")
+    overrides: tuple[ThresholdOverride, ...] = Field(default=(), description="The first that matches a series wins.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.raise_after > self.raise_within:
+            raise ValueError(
+                f"raise_after {self.raise_after} of the last raise_within {self.raise_within} can never be"
+            )
+        if self.threshold_mode == "absolute" and self.threshold is None:
+            raise ValueError('threshold_mode = "absolute" needs a threshold, in the unit of the metric')
+        return self
+
+
+class FaultSettings(_Section):
+    """Sensor faults."""
+
+    stuck: bool = Field(default=True, description="Tell equal readings that last much longer than ever before.")
+    stuck_min_run: int = Field(default=20, ge=2, description="Fewest equal readings that can be called stuck.")
+    stuck_factor: float = Field(default=3.0, ge=1, description="How many times the longest run so far.")
+    silent: bool = Field(default=True, description="Tell a series whose readings stay away.")
+    silent_factor: float = Field(default=5.0, ge=1, description="How many of its own cadences.")
+    silent_min_s: Seconds = Field(default=30.0, description="Shortest silence that is told, in seconds.")
+
+
+class MetricsSettings(_Section):
+    """The HTTP port with /metrics, /healthz and /readyz."""
+
+    enabled: bool = Field(default=True, description="Whether the port is opened.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=9464, ge=0, le=65535, description="Port; 0 takes a free one and logs it.")
+    max_devices: int = Field(default=1000, ge=0, description="Series with metrics of their own; the rest is counted.")
+
+
+class StateSettings(_Section):
+    """What survives a restart."""
+
+    path: Path | None = Field(
+        default=None,
+        description="File for windows and baselines; empty means `$STATE_DIRECTORY/state.sqlite`, else none.",
+    )
+    save_every_s: Seconds = Field(
+        default=300.0, description="Seconds between saves; it is saved at a clean stop in any case."
+    )
+
+
+class PublishSettings(_Section):
+    """What is published."""
+
+    prefix: str = Field(default="forewarn", description="First level of every topic.")
+    forecast: bool = Field(default=False, description="Publish the verdict on every reading on the forecast topic.")
+    state_interval_s: Seconds = Field(
+        default=60.0, description="A series' retained state is renewed at most this often."
+    )
+
+
+class LimitSettings(_Section):
+    """Bounds."""
+
+    max_devices: Count = Field(default=10_000, description="Series that are followed at once.")
+    max_payload_bytes: Count = Field(default=65_536, description="Longest payload that is looked at.")
+    max_future_s: Seconds = Field(default=300.0, description="How far a reading's time may be ahead of its arrival.")
+    max_queue: Count = Field(
+        default=10_000, description="Messages that wait for the engine, and alerts that wait for the broker."
+    )
+
+
+class LoggingSettings(_Section):
+    """The log, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe message that is shown."
+    )
+
+
+class Settings(BaseSettings):
+    """All settings of the daemon."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=_DELIMITER,
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    instance: str = Field(default="default", description="Name of this daemon in its topics.")
+    model: str = Field(default="starter", description="Path of the model file, or `starter` for the one that ships.")
+    units: dict[str, str] = Field(default={}, description='Unit of each metric, such as `temperature = "°C"`.')
+    mqtt: MqttSettings = MqttSettings()
+    inputs: tuple[InputSettings, ...] = Field(default=(), description="At least one is needed to run.")
+    alerts: AlertSettings = AlertSettings()
+    faults: FaultSettings = FaultSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    state: StateSettings = StateSettings()
+    publish: PublishSettings = PublishSettings()
+    limits: LimitSettings = LimitSettings()
+    logging: LoggingSettings = LoggingSettings()
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        _named("instance", self.instance)
+        for level in self.publish.prefix.split("/"):
+            _named("publish.prefix", level)
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Credentials, then the environment, then what the file gave."""
+        return (_credentials(settings_cls), env_settings, init_settings)
+
+    def rules(self) -> Rules:
+        """What the core needs to know of these settings."""
+        alerts = self.alerts
+        return Rules(
+            threshold=Threshold(alerts.threshold, alerts.threshold_mode == "absolute"),
+            overrides=tuple(
+                Override(o.device, o.metric, Threshold(o.threshold, o.threshold_mode == "absolute"))
+                for o in alerts.overrides
+            ),
+            **alerts.model_dump(exclude={"threshold", "threshold_mode", "overrides"}),
+            **self.faults.model_dump(),
+            max_future_s=self.limits.max_future_s,
+            max_series=self.limits.max_devices,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings and, for each dotted key that was given, where its value came from."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+    def origin(self, key: str) -> str:
+        """Where the value of a dotted key came from."""
+        return self.origins.get(key, "default")
+
+
+def load(path: Path | None) -> Loaded:
+    """Read the settings.
+
+    Raises:
+        SettingsError: naming the file, the key and what to do, one line for each problem.
+    """
+    given = {} if path is None else _toml(path)
+    _refuse_unknown_variables()
+    file = "defaults" if path is None else str(path)
+    sources = {file: given, "environment": EnvSettingsSource(Settings)(), "credentials": _credentials(Settings)()}
+    origins = {key: name for name, values in sources.items() for key, _ in _flat(values)}
+    try:
+        return Loaded(Settings(**given), origins)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_problem(e, file, origins) for e in error.errors())) from None
+
+
+def _credentials(settings_cls: type[BaseSettings]) -> NestedSecretsSettingsSource:
+    return NestedSecretsSettingsSource(
+        SecretsSettingsSource(settings_cls),
+        secrets_dir=os.environ.get("CREDENTIALS_DIRECTORY"),
+        secrets_dir_missing="ok",
+        secrets_prefix="",
+        secrets_nested_delimiter=_DELIMITER,
+    )
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: cannot be read ({error.strerror}): give the settings file with --config"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: is no TOML: {error}") from None
+
+
+def _refuse_unknown_variables() -> None:
+    for name in os.environ:
+        top = name.upper().removeprefix(ENV_PREFIX).split(_DELIMITER)[0].lower()
+        if name.upper().startswith(ENV_PREFIX) and top not in Settings.model_fields:
+            raise SettingsError(f"environment variable {name}: there is no setting {top}{_nearest(top, Settings)}")
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def effective(settings: Settings) -> Iterator[tuple[str, Any]]:
+    """Every setting as dotted key and value; secrets are masked."""
+    return _flat(settings.model_dump(mode="json"))
+
+
+def _problem(error: Any, file: str, origins: Mapping[str, str]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    place = ".".join(str(part) for part in error["loc"])
+    where = origins.get(place, file)
+    if error["type"] == "extra_forbidden":
+        return f"{where}: there is no setting {place}{_nearest(str(error['loc'][-1]), _section(error['loc'][:-1]))}"
+    if error["type"] == "missing":
+        return f"{where}: {place} is needed"
+    message = error["msg"].removeprefix("Value error, ")
+    value = error["input"]
+    shown = f" (it is {value!r})" if isinstance(value, str | int | float) and "password" not in place else ""
+    return f"{where}: {place or 'settings'}: {message}{shown}"
+
+
+def _section(place: tuple[Any, ...]) -> type[BaseModel]:
+    """The settings class that has the keys at a place."""
+    section: type[BaseModel] = Settings
+    for part in place:
+        if isinstance(part, str) and part in section.model_fields:
+            annotation = section.model_fields[part].annotation
+            inner = [annotation, *get_args(annotation)]
+            section = next((t for t in inner if isinstance(t, type) and issubclass(t, BaseModel)), Settings)
+    return section
+
+
+def _nearest(name: str, section: type[BaseModel]) -> str:
+    known = list(section.model_fields)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"

@@ -1,0 +1,38 @@
+"""Which retained states are due: a retained message for each reading would be more than a broker likes to keep."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn.core.readings import SeriesState, Slots
+
+
+class StateFeed:
+    """When a series' retained state was published last, and which states are due."""
+
+    def __init__(self, interval_s: float) -> None:
+        """Renew the state of a series at most every `interval_s` seconds."""
+        self._interval_s = interval_s
+        self._state = np.empty(0, np.uint8)
+        self._at = np.empty(0)
+
+    def due(self, slots: Slots, state: NDArray[np.uint8], now: float) -> Slots:
+        """The slots to publish now: changed, or not renewed for long. A series that warms up is not told."""
+        most = int(slots.max()) + 1
+        if most > len(self._at):
+            grown = 2 * most - len(self._at)
+            self._state = np.concatenate([self._state, np.full(grown, SeriesState.WARMING_UP, np.uint8)])
+            self._at = np.concatenate([self._at, np.full(grown, -np.inf)])
+        known = state != SeriesState.WARMING_UP
+        wanted = known & ((state != self._state[slots]) | (now - self._at[slots] >= self._interval_s))
+        due: Slots = slots[wanted]
+        self._state[due], self._at[due] = state[wanted], now
+        return due
+
+    def reset(self, slot: int) -> None:
+        """The slot has another series."""
+        if slot < len(self._at):
+            self._state[slot], self._at[slot] = SeriesState.WARMING_UP, -np.inf
+
+    def forget(self) -> None:
+        """Publish everything anew."""
+        self._at[:] = -np.inf

@@ -1,0 +1,94 @@
+"""A daemon under measurement: pinned to one core, counted over HTTP, weighed through /proc."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def split_cores() -> tuple[set[int], set[int]]:
+    """One core for what is measured and the others for everything else; the same one where there is only one."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    return {first}, set(others) or {first}
+
+
+@dataclass
+class Measured:
+    """A process that counts what it has handled.
+
+    Attributes:
+        name: for the table.
+        command: to start it.
+        count_url: where its counters are, in Prometheus's text format.
+        counter: the one to read, summed over its labels.
+        log: where its output goes.
+        core: where it runs.
+    """
+
+    name: str
+    command: Sequence[str]
+    count_url: str
+    counter: str
+    log: Path
+    core: set[int]
+    _process: subprocess.Popen[bytes] = field(init=False, repr=False)
+
+    def __enter__(self) -> Self:
+        """Start it on its core and wait until it counts."""
+        own = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, self.core)
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(self.command, stdout=log, stderr=log)
+        os.sched_setaffinity(0, own)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.count()
+            except OSError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    self._process.kill()
+                    raise RuntimeError(f"{self.name} did not start: {self.log.read_text()[-2000:]}") from None
+                time.sleep(0.05)
+            else:
+                return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """End it as an operator would."""
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def counters(self) -> dict[str, float]:
+        """All counters, summed over their labels."""
+        with urllib.request.urlopen(self.count_url, timeout=10) as answer:  # noqa: S310 - loopback
+            text = answer.read().decode()
+        sums: dict[str, float] = {}
+        for name, value in re.findall(r"^(\w+)(?:\{.*\})? (\S+)", text, re.MULTILINE):
+            sums[name] = sums.get(name, 0.0) + float(value)
+        return sums
+
+    def count(self) -> int:
+        """What it has handled."""
+        return int(self.counters().get(self.counter, 0))
+
+    def cpu_s(self) -> float:
+        """CPU seconds of all its threads, user and system."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(") ")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+    def rss_bytes(self) -> int:
+        """Resident memory."""
+        pages = Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,254 @@
+"""Readings per second, CPU time, latency and memory of the daemon, beside those of the naive one.
+
+Each round starts a fresh process on a core of its own, with a real Mosquitto and this publisher on the other cores:
+first as fast as it goes, with a bounded number of readings in flight so that nothing is dropped, then at a fixed rate
+with probes, readings so far off that each must raise an alert, timed from their publishing to the alert's arrival.
+Candidates take turns, so that a machine that slows down slows both. `python -m tests.bench.throughput --help`.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from forewarn.demo.broker import HOST, free_port
+from tests.bench.measured import Measured, split_cores
+from tests.bench.wire import Wire, publish_packet
+from tests.brokers import Message, Mosquitto, Subscriber
+
+N_DEVICE = 1000
+N_STEP = 30
+PROBE_C = 80.0  # the forecasts of the benchmark's model are near 20 °C
+POLL_S = 0.1
+BURST = 10
+PROBES_PER_S = 50
+SETTINGS = """
+instance = "bench"
+model = "{model}"
+[mqtt]
+port = {port}
+qos = 0
+[[inputs]]
+topic = "sensors/{{device}}/{{metric}}"
+dialect = "json"
+value = "value"
+time = "time"
+[alerts]
+threshold_mode = "absolute"
+threshold = 30.0
+[metrics]
+port = {metrics_port}
+max_devices = 0
+[state]
+path = "{folder}/state.sqlite"
+[logging]
+level = "warning"
+"""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round of one candidate gave."""
+
+    readings_per_s: float
+    cpu_us_per_reading: float
+    latency_p50_ms: float
+    latency_p99_ms: float
+    rss_mb: float
+    lost: float
+
+
+class Load:
+    """Readings of all devices, one second of their own time apart, the last of them now."""
+
+    def __init__(self, n_round: int) -> None:
+        self._at = time.time() - n_round
+
+    def round(self, value: float = 20.0) -> bytes:
+        """One reading of each device, encoded."""
+        self._at += 1.0
+        return b"".join(self.reading(i, value + 0.001 * (i % 500)) for i in range(N_DEVICE))
+
+    def burst(self, nth: int) -> bytes:
+        """A few readings of the devices that are no probes, encoded."""
+        self._at += 0.001
+        return b"".join(self.reading(500 + (BURST * nth + i) % 500, 20.0 + 0.01 * (nth % 7)) for i in range(BURST))
+
+    def reading(self, device: int, value: float) -> bytes:
+        """One reading, encoded."""
+        payload = f'{{"value": {value:.3f}, "time": {self._at:.3f}}}'.encode()
+        return publish_packet(f"sensors/device-{device:04}/temperature", payload)
+
+
+def prime(wire: Wire, measured: Measured, load: Load) -> None:
+    """Wait until the candidate is subscribed."""
+    deadline = time.monotonic() + 30
+    while measured.count() == 0:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{measured.name} handles nothing: {measured.log.read_text()[-2000:]}")
+        wire.send(load.reading(0, 20.0))
+        time.sleep(0.05)
+
+
+def flood(wire: Wire, measured: Measured, rounds: Sequence[bytes], in_flight: int) -> tuple[float, int]:
+    """Send as fast as the candidate handles them: seconds that it took, and readings that never were handled."""
+    base, handled, sent = measured.count(), 0, 0
+    began = time.monotonic()
+    for packets in rounds:
+        while sent + N_DEVICE - handled > in_flight:
+            time.sleep(POLL_S / 4)
+            handled = measured.count() - base
+        wire.send(packets)
+        sent += N_DEVICE
+    patience = 100
+    while handled < sent and patience:
+        time.sleep(POLL_S / 4)
+        before, handled = handled, measured.count() - base
+        patience = 100 if handled > before else patience - 1
+    return time.monotonic() - began, sent - handled
+
+
+def probe(wire: Wire, alerts: Subscriber, load: Load, n_probe: int, rate: float) -> list[float]:
+    """Seconds from a probe's publishing to its alert, under `rate` readings a second."""
+    published: dict[str, float] = {}
+    due = time.monotonic()
+    for i in range(n_probe):
+        for burst in range(int(rate / BURST / PROBES_PER_S)):
+            wire.send(load.burst(i + burst))
+            due += BURST / rate
+            time.sleep(max(0.0, due - time.monotonic()))
+        packet = load.reading(i, PROBE_C)
+        published[f"device-{i:04}"] = time.monotonic()
+        wire.send(packet)
+
+    def of(device: str) -> Callable[[Message], bool]:
+        return lambda message: message.topic.split("/")[-2] == device
+
+    return [alerts.wait_for(of(device)).arrived_at - at for device, at in published.items()]
+
+
+def measure(measured: Measured, broker: Mosquitto, alert_topic: str, arguments: argparse.Namespace) -> Round:
+    """One round."""
+    load = Load(arguments.rounds + N_STEP + 60)
+    with measured, Wire(broker.host, broker.port, "bench-load") as wire, Subscriber(broker, alert_topic) as alerts:
+        prime(wire, measured, load)
+        warm_up = [load.round(20.0 + 0.01 * (i % 7)) for i in range(N_STEP + 35)]
+        rounds = [load.round(20.0 + 0.01 * (i % 7)) for i in range(arguments.rounds)]
+        _, lost_before = flood(wire, measured, warm_up, arguments.in_flight)
+        cpu_before = measured.cpu_s()
+        took, lost = flood(wire, measured, rounds, arguments.in_flight)
+        cpu = measured.cpu_s() - cpu_before
+        n = len(rounds) * N_DEVICE - lost
+        latencies = sorted(probe(wire, alerts, load, arguments.probes, arguments.rate))
+        return Round(
+            readings_per_s=n / took,
+            cpu_us_per_reading=cpu / n * 1e6,
+            latency_p50_ms=1e3 * statistics.median(latencies),
+            latency_p99_ms=1e3 * latencies[int(0.99 * (len(latencies) - 1))],
+            rss_mb=measured.rss_bytes() / 1e6,
+            lost=lost_before + lost,
+        )
+
+
+def naive(port: int, model: Path, folder: Path, core: set[int]) -> Measured:
+    """`tests/bench/naive.py`."""
+    count_port = free_port()
+    options = ["--port", str(port), "--count-port", str(count_port), "--model", str(model)]
+    return Measured(
+        "naive",
+        [sys.executable, "-m", "tests.bench.naive", *options],
+        f"http://{HOST}:{count_port}/",
+        "naive_readings_total",
+        folder / "naive.log",
+        core,
+    )
+
+
+def forewarn(port: int, model: Path, folder: Path, core: set[int]) -> Measured:
+    """`forewarn run` with its journal; metrics of single devices are off, since the counter is read often."""
+    metrics_port = free_port()
+    settings = folder / "forewarn.toml"
+    settings.write_text(SETTINGS.format(port=port, model=model, metrics_port=metrics_port, folder=folder))
+    (folder / "state.sqlite").unlink(missing_ok=True)
+    return Measured(
+        "forewarn",
+        [sys.executable, "-m", "forewarn", "run", "--config", str(settings)],
+        f"http://{HOST}:{metrics_port}/metrics",
+        "forewarn_readings_total",
+        folder / "forewarn.log",
+        core,
+    )
+
+
+CANDIDATES: dict[str, tuple[Callable[[int, Path, Path, set[int]], Measured], str]] = {
+    "naive": (naive, "naive/alerts/#"),
+    "forewarn": (forewarn, "forewarn/+/alerts/#"),
+}
+
+
+@contextmanager
+def lossless_broker() -> Iterator[Mosquitto]:
+    """A Mosquitto that drops nothing."""
+    broker = Mosquitto(["max_queued_messages 0", "set_tcp_nodelay true"])
+    broker.start()
+    try:
+        yield broker
+    finally:
+        broker.close()
+
+
+def made_model(folder: Path) -> Path:
+    """A model of the benchmark's shape."""
+    try:
+        from tests.bench.model import write_model  # noqa: PLC0415 - needs the training extra
+    except ImportError as error:
+        sys.exit(f"no model ({error}): pip install 'forewarn[training]', or give a 30-step one with --model")
+    write_model(folder / "bench.onnx")
+    return folder / "bench.onnx"
+
+
+def table(results: dict[str, list[Round]]) -> str:
+    """Medians over the rounds as a Markdown table."""
+    names = [field.name for field in fields(Round)]
+    lines = ["| | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
+    for name, rounds in results.items():
+        medians = [statistics.median(getattr(r, column) for r in rounds) for column in names]
+        lines.append(f"| {name} | " + " | ".join(f"{value:,.1f}" for value in medians) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, help="default: one made for the benchmark by forewarn-train's exporter")
+    parser.add_argument("--repeat", type=int, default=3, help="rounds of each candidate")
+    parser.add_argument("--rounds", type=int, default=100, help="readings of each device in a round")
+    parser.add_argument("--in-flight", type=int, default=10_000, help="most readings sent and not yet handled")
+    parser.add_argument("--rate", type=float, default=5000.0, help="readings a second while latency is measured")
+    parser.add_argument("--probes", type=int, default=200, help="latency samples in a round")
+    parser.add_argument("--only", choices=sorted(CANDIDATES))
+    arguments = parser.parse_args()
+    if arguments.probes > N_DEVICE // 2:
+        parser.error(f"--probes {arguments.probes}: at most {N_DEVICE // 2}, each is a device of its own")
+    core, others = split_cores()
+    os.sched_setaffinity(0, others)
+    results: dict[str, list[Round]] = {name: [] for name in CANDIDATES if arguments.only in (None, name)}
+    with tempfile.TemporaryDirectory(prefix="forewarn-bench-") as folder, lossless_broker() as broker:
+        model = arguments.model or made_model(Path(folder))
+        for _ in range(arguments.repeat):
+            for name, rounds in results.items():
+                candidate, alert_topic = CANDIDATES[name]
+                measured = candidate(broker.port, model, Path(folder), core)
+                rounds.append(measure(measured, broker, alert_topic, arguments))
+                sys.stdout.write(f"{name} {rounds[-1]}\n")
+    sys.stdout.write(table(results) + "\n")
+
+
+if __name__ == "__main__":
+    main()

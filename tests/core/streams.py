@@ -1,0 +1,95 @@
+"""Random streams of readings with everything in them that goes wrong, and how to feed them."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from forewarn.core.alerts import Event, SeriesEvicted
+from forewarn.core.engine import Engine
+from forewarn.core.readings import Batch, SeriesKey, Verdicts, status_name
+
+STEP_S = 10.0
+
+
+class Row(NamedTuple):
+    """One reading as it arrives."""
+
+    key: SeriesKey
+    at: float
+    received_at: float
+    value: float
+
+
+def stream(seed: int, n: int = 600, n_device: int = 3) -> list[Row]:
+    """Noise around a level, with spikes, shifts, equal runs, gaps, and readings to reject."""
+    rng = np.random.default_rng(seed)
+    level = rng.normal(4.0, 20.0, n_device)
+    clock = 1.7e9
+    held: dict[int, float] = {}
+    rows = []
+    for _ in range(n):
+        clock += float(rng.choice([0.0, STEP_S / n_device, 400.0], p=[0.1, 0.88, 0.02]))
+        i = int(rng.integers(n_device))
+        if rng.random() < 0.01:
+            level[i] += rng.normal(0, 15)
+        if rng.random() < 0.03:
+            held[i] = round(level[i], 1)
+        elif rng.random() < 0.05:
+            held.pop(i, None)
+        value = held.get(i, round(float(level[i] + rng.normal(0, 0.3)), 1))
+        at = clock
+        odd = rng.random()
+        if odd < 0.02:
+            value = float(rng.choice([np.nan, np.inf, 1e39, -1e300]))
+        elif odd < 0.04:
+            at = float(rng.choice([clock - 5000.0, clock + 5000.0, np.nan]))
+        elif odd < 0.08:
+            value += float(rng.normal(0, 30))
+        rows.append(Row(SeriesKey(f"d{i}", "temperature"), at, clock, value))
+    return rows
+
+
+def batch(rows: Sequence[Row]) -> Batch:
+    """Rows as columns."""
+    return Batch(
+        [row.key for row in rows],
+        np.array([row.at for row in rows]),
+        np.array([row.received_at for row in rows]),
+        np.array([[row.value] for row in rows]).reshape(len(rows), 1),
+    )
+
+
+class Log:
+    """What an engine said, one comparable entry for each reading and for each event."""
+
+    def __init__(self) -> None:
+        self.verdicts: list[tuple[object, ...]] = []
+        self.events: list[tuple[object, ...]] = []
+
+    def feed(self, engine: Engine, rows: Sequence[Row]) -> None:
+        """Give rows to the engine as one batch and note what it says."""
+        verdicts = engine.ingest(batch(rows))
+        self.verdicts += [entry(verdicts, i) for i in range(len(rows))]
+        self.events += [told(event) for event in verdicts.events]
+
+
+def entry(verdicts: Verdicts, row: int) -> tuple[object, ...]:
+    """One verdict; NaN becomes None, so that entries compare equal exactly where the bits do."""
+    measures = (verdicts.expected, verdicts.lower, verdicts.upper, verdicts.residual, verdicts.score)
+    numbers = [None if np.isnan(column[row]) else float(column[row]) for column in measures]
+    return (status_name(int(verdicts.outcome[row])), *numbers, bool(verdicts.alert[row]))
+
+
+def told(event: Event) -> tuple[object, ...]:
+    """One event with all its fields."""
+    return (type(event).__name__, event.series if isinstance(event, SeriesEvicted) else event.alert)
+
+
+def cut(rows: Sequence[Row], sizes: Iterable[int]) -> list[Sequence[Row]]:
+    """Consecutive parts of these sizes, the last one takes the rest."""
+    parts, start = [], 0
+    for size in sizes:
+        parts.append(rows[start : start + size])
+        start += size
+    return [*parts, rows[start:]]

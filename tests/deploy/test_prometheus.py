@@ -1,0 +1,53 @@
+"""The shipped Prometheus settings and alert rules, read by promtool and run by a real Prometheus."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from forewarn.adapters.http import HttpServer
+from forewarn.core.readings import SeriesKey
+from tests.deploy.prometheus import MISSING_PROMETHEUS, SHIPPED, Prometheus, series_names
+from tests.deploy.sources import filled
+
+needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason=MISSING_PROMETHEUS)
+HOSTILE = ('q"uote', "back\\slash\\n", "new\nline", "carriage\rreturn", "{}", 'a="b",c', "\U0001f600", "\u2028", "", "\x7f", "nul\0")
+
+
+@needs_promtool
+@pytest.mark.parametrize("command", [["check", "config", "prometheus.yml"], ["test", "rules", "rules_test.yml"]])
+def test_promtool_finds_nothing_wrong(command: list[str]) -> None:
+    said = subprocess.run(["promtool", *command], cwd=SHIPPED, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stdout + said.stderr
+
+
+def test_every_rule_has_a_unit_test_in_which_it_fires() -> None:
+    rules = re.findall(r"- alert: (\w+)", (SHIPPED / "rules.yml").read_text("utf-8"))
+    tests = (SHIPPED / "rules_test.yml").read_text("utf-8")
+    assert len(rules) > 5
+    assert set(rules) == set(re.findall(r"alertname: (\w+)\n\s+exp_alerts", tests))
+
+
+def test_every_rule_evaluates_and_reads_what_the_daemon_exposes(prometheus: Prometheus) -> None:
+    (group,) = prometheus.get("rules", {})["groups"]
+    known = set(prometheus.get("label/__name__/values", {}))
+    for rule in group["rules"]:
+        prometheus.query(rule["query"])
+        assert rule["health"] in {"ok", "unknown"}, rule  # unknown: not evaluated yet
+        assert series_names(rule["query"]) <= known, rule["query"]
+
+
+def test_a_scrape_survives_hostile_names_and_tells_them_apart(tmp_path: Path) -> None:
+    if shutil.which("prometheus") is None:
+        pytest.skip(MISSING_PROMETHEUS)
+    telemetry = filled([*(SeriesKey(name, "m") for name in (*HOSTILE, "lone \udc80")), SeriesKey("left out", "m")])
+    with HttpServer("127.0.0.1", 0, {"/metrics": lambda: (200, *reversed(telemetry.exposition()))}) as server:
+        prometheus = Prometheus(tmp_path, f"127.0.0.1:{server.port}")
+        try:
+            prometheus.wait(scrapes=2)
+            devices = set(prometheus.get("label/device/values", {}))
+        finally:
+            prometheus.close()
+    assert devices == {*HOSTILE, "lone \\udc80"} - {""}  # an empty label is none to Prometheus

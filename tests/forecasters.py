@@ -1,0 +1,35 @@
+"""Forecasters for tests that need no model file."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn.core.card import Calibration, Feature, ModelCard
+
+
+def card(
+    n_step: int = 4, features: tuple[str, ...] = ("temperature",), calibration: Calibration | None = None
+) -> ModelCard:
+    return ModelCard(
+        name="test",
+        version="1",
+        features=tuple(Feature(name, "°C") for name in features),
+        target=features[0],
+        n_step=n_step,
+        horizon=2,
+        created_at="2025-01-01T00:00:00Z",
+        calibration=calibration or Calibration(),
+    )
+
+
+class HalfTrend:
+    """Half of the last difference goes on; satisfies `core.ports.Forecaster`. Counts its calls."""
+
+    def __init__(self, of: ModelCard | None = None) -> None:
+        self.card = of or card()
+        self.calls = 0
+
+    def forecast(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.calls += 1
+        last, before = windows[:, -1, 0], windows[:, -2, 0]
+        step = (last - before) * np.float32(0.5)
+        return np.stack([last + step, last + 2 * step], axis=1)

@@ -1,0 +1,50 @@
+"""Writes the tiny models that the daemon's tests run, so that they need no torch.
+
+Both are LSTMs with small random weights whose forecast stays within 0.05 of the last reading of `temperature`:
+predictable for a test, and still moved by every reading of the window. Run from the repository's root with
+`python -m tests.models.generate` where the training extra is installed; the files are committed.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from forewarn.core.card import Calibration, Feature, ModelCard
+from forewarn_training.export import export
+from forewarn_training.model import Network, NetworkSpec
+
+HERE = Path(__file__).parent
+TEMPERATURE = Feature("temperature", "°C")
+HUMIDITY = Feature("humidity", "%")
+REACH = 0.05  # the most that a forecast is away from the last reading
+
+
+def write(name: str, features: tuple[Feature, ...], n_step: int, horizon: int) -> None:
+    """Write one model."""
+    torch.manual_seed(1)
+    network = Network(NetworkSpec(n_step, len(features), 0, horizon, units=4))
+    with torch.no_grad():
+        network.head.weight.mul_(0.5)
+        network.head.bias.zero_()
+        network.output_scale.fill_(REACH)
+    card = ModelCard(
+        name=name,
+        version="1",
+        features=features,
+        target="temperature",
+        n_step=n_step,
+        horizon=horizon,
+        created_at="2025-01-01T00:00:00Z",
+        interval_s=60.0,
+        training_data_sha256="0" * 64,
+        calibration=Calibration(mean_abs_residual=0.1, band_95=0.25, threshold_errors=6.0),
+        metrics={"mae": 0.1},
+    )
+    windows = np.random.default_rng(1).normal(20, 2, (16, n_step, len(features))).astype(np.float32)
+    export(HERE / f"{name}.onnx", network, card, windows, 2.0)
+
+
+if __name__ == "__main__":
+    write("tiny", (TEMPERATURE,), 6, 3)
+    write("pair", (TEMPERATURE, HUMIDITY), 5, 2)

@@ -1,0 +1,75 @@
+"""What the residuals on the validation part say about a new device: its error, its band, its threshold.
+
+The threshold counts multiples of a device's own recent mean absolute error, scored by the daemon's own code, and is
+set for one false alarm in `READINGS_PER_ALARM` readings. So rare an event is not in a validation part of a thousand
+readings, so its size is extrapolated: excesses over the 98 % quantile are taken as exponentially distributed
+(peaks over threshold, Coles 2001, chapter 4, with shape 0), with the scale from their median, which a few real
+anomalies in the validation part do not move.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn.core import residuals
+from forewarn.core.card import Calibration
+from forewarn.core.slots import Table
+
+READINGS_PER_ALARM = 5000.0
+LEAST_THRESHOLD = 4.0
+_TAIL = 0.02
+
+Floats = NDArray[np.float64]
+
+
+def calibrate(value: Floats, expected: Floats, device: NDArray[np.int64], *, own_error: bool = True) -> Calibration:
+    """Calibrate on lead 1.
+
+    Args:
+        value: `(n,)` readings, those of one device together and in order.
+        expected: `(n,)` what was forecast for them.
+        device: `(n,)` index of the device of each.
+        own_error: whether `mean_abs_residual` and `band_95` are told; not for a model that knows no sensor.
+    """
+    size = np.abs(value - expected)
+    start = Calibration(float(size.mean()), float(np.quantile(size, 0.95)))
+    known = start if own_error else Calibration()
+    threshold = threshold_of(scores(value, expected, device, known))
+    return Calibration(known.mean_abs_residual, known.band_95, threshold)
+
+
+def scores(value: Floats, expected: Floats, device: NDArray[np.int64], start: Calibration) -> Floats:
+    """Each reading's score as the daemon computes it; NaN while it would be warming up."""
+    names, slots = np.unique(device, return_inverse=True)
+    table = Table(residuals.columns(start), rows=len(names))
+    out = np.full(len(value), np.nan)
+    previous = np.full(len(names), np.nan)
+    for rows in _rounds(slots):
+        slot = slots[rows]
+        judged = residuals.judge(table, slot, value[rows], expected[rows])
+        out[rows] = np.where(judged.warm, judged.score, np.nan)
+        residuals.learn(table, slot, judged.residual, expected[rows])
+        residuals.see_change(table, slot, value[rows] - previous[slot])
+        previous[slot] = value[rows]
+    return out
+
+
+def _rounds(slots: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The first rows of all devices, then the second ones, and so on."""
+    order = np.argsort(slots, kind="stable")
+    first = np.searchsorted(slots[order], slots[order])
+    nth = np.arange(len(slots)) - first
+    by_round = order[np.argsort(nth, kind="stable")]
+    return np.split(by_round, np.cumsum(np.bincount(nth))[:-1])
+
+
+def threshold_of(score: Floats) -> float:
+    """The score that one reading in `READINGS_PER_ALARM` exceeds, at least `LEAST_THRESHOLD`."""
+    score = score[np.isfinite(score)]
+    if not len(score):
+        return LEAST_THRESHOLD
+    start = float(np.quantile(score, 1 - _TAIL))
+    excess = score[score > start] - start
+    scale = float(np.median(excess)) / math.log(2) if len(excess) else 0.0
+    return round(max(LEAST_THRESHOLD, start + scale * math.log(_TAIL * READINGS_PER_ALARM)), 2)

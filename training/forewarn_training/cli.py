@@ -1,0 +1,151 @@
+"""The command line `forewarn-train`.
+
+Rules that hold here:
+
+- torch and onnx are imported only by the command that needs them, so that `--help` is quick and their absence is told.
+- Exit codes: 0 done, 1 failed, 2 wrong usage, 78 settings, data or model that cannot be used.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from forewarn.errors import ForewarnError, SettingsError
+from forewarn_training.options import parser
+
+if TYPE_CHECKING:
+    from forewarn_training.evaluate import Evaluation
+
+FAILED, UNUSABLE = 1, 78
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code."""
+    arguments = parser({"fit": _fit, "evaluate": _evaluate, "starter": _starter}).parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except ForewarnError as error:
+        print(f"forewarn-train: {error}", file=sys.stderr)
+        return UNUSABLE
+    except ModuleNotFoundError as error:
+        if error.name not in {"torch", "onnx"}:
+            raise
+        print(
+            f"forewarn-train: {error.name} is not installed. Install the CPU build of torch first, then the extra:\n"
+            "  pip install torch --index-url https://download.pytorch.org/whl/cpu\n"
+            "  pip install 'forewarn[training]'",
+            file=sys.stderr,
+        )
+        return FAILED
+    except OSError as error:
+        print(f"forewarn-train: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("forewarn-train: stopped. A training with --checkpoint goes on with --resume.", file=sys.stderr)
+        return FAILED
+    return 0
+
+
+def _fit(options: argparse.Namespace) -> None:
+    from forewarn.history import read_history  # noqa: PLC0415 - numpy only when a command runs
+
+    if options.resume and options.checkpoint is None:
+        raise SettingsError("--resume needs --checkpoint FILE, the file to go on from")
+    history = read_history(
+        options.data,
+        time_column=options.time_column,
+        device_column=options.device_column,
+        features=options.features,
+        target=options.target,
+    )
+    import torch  # noqa: PLC0415 - see the module's first lines
+
+    torch.set_num_threads(options.threads)
+    from forewarn_training.data import Cut  # noqa: PLC0415
+    from forewarn_training.fit import Plan, fit  # noqa: PLC0415
+    from forewarn_training.trainer import Recipe  # noqa: PLC0415
+
+    plan = Plan(
+        out=options.out,
+        report=options.report or options.out.with_suffix(".html"),
+        cut=Cut(options.n_step, options.horizon, options.split, options.max_gap),
+        name=options.name or options.out.stem,
+        version=options.model_version,
+        cell=options.cell,
+        layers=options.layers,
+        units=options.units,
+        dropout=options.dropout,
+        recipe=Recipe(
+            epochs=options.epochs,
+            batch_size=options.batch_size,
+            learning_rate=options.learning_rate,
+            patience=options.patience,
+            seed=options.seed,
+        ),
+        feature_units=_feature_units(options.unit, history.target),
+        checkpoint=options.checkpoint,
+        resume=options.resume,
+    )
+    fitted = fit(history, plan)
+    epochs, best = len(fitted.course.training_loss), fitted.course.best_epoch + 1
+    print(f"trained {epochs} epochs, kept the weights of epoch {best}")
+    _print_table(fitted.evaluation, fitted.card.unit)
+    known = fitted.card.calibration
+    print(
+        f"default threshold {known.threshold_errors:g} times a device's own mean |residual|; "
+        f"torch and onnxruntime agree to {fitted.parity:.1g} of the target's spread"
+    )
+    print(f"model  {plan.out}\nreport {plan.report}")
+
+
+def _feature_units(given: Sequence[str], target: str) -> dict[str, str]:
+    """From `NAME=UNIT` or, for the target, `UNIT`."""
+    pairs = (text.split("=", 1) if "=" in text else (target, text) for text in given)
+    return {name.strip(): unit.strip() for name, unit in pairs}
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from forewarn.adapters.onnx_forecaster import load_model, resolve_model  # noqa: PLC0415 - see the first lines
+    from forewarn.backtest import read_for  # noqa: PLC0415
+    from forewarn_training.data import Cut, prepare  # noqa: PLC0415
+    from forewarn_training.evaluate import evaluate  # noqa: PLC0415
+
+    model = load_model(resolve_model(options.model))
+    card = model.card
+    history = read_for(
+        options.data,
+        card,
+        time_column=options.time_column,
+        device_column=options.device_column,
+        target=options.target,
+    )
+    data = prepare(history, Cut(card.n_step, card.horizon, options.split, options.max_gap))
+    evaluation = evaluate(model.forecast, data, data.test)
+    seen = card.training_data_sha256 == data.sha256
+    print(f"{card.name} {card.version} on {history.target} of {options.data}, {evaluation.n_window} windows")
+    if seen:
+        print("The model was trained on the earlier parts of this very file; use the --split it was trained with.")
+    _print_table(evaluation, card.unit)
+
+
+def _starter(options: argparse.Namespace) -> None:
+    from forewarn_training.starter import train_starter  # noqa: PLC0415 - see the module's first lines
+
+    train_starter(options.out, seed=options.seed)
+    print(f"model  {options.out}")
+
+
+def _print_table(evaluation: "Evaluation", unit: str) -> None:
+    from forewarn_training.report import errors_table  # noqa: PLC0415 - see the module's first lines
+
+    header, rows = errors_table(evaluation, unit)
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    for row in (header, *rows):
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        print("  ".join(cells))
+    print("\n".join(filter(None, (evaluation.note, evaluation.verdict()))))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

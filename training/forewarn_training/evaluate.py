@@ -1,0 +1,130 @@
+"""Errors on held-out readings, beside those of two forecasts that need no model.
+
+Persistence says that the next reading is the last one. Seasonal naive says that it is what it was a day before. All
+methods are measured on the same windows. MASE divides a mean absolute error by that of persistence at one step on the
+training part, for each device (Hyndman and Koehler 2006, doi:10.1016/j.ijforecast.2006.03.001).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn_training.data import Dataset, Floats, Part, Windows32, naive_error
+
+MODEL, PERSISTENCE, SEASONAL = "model", "persistence", "seasonal naive"
+DAY_S = 86_400.0
+_MOST_WINDOWS = 50_000
+_LEADS = (1, 3, 6, 12, 24, 48, 96, 192, 384)
+
+Forecast = Callable[[Windows32], Windows32]
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """One line of the table: errors at exactly one lead, in the target's unit."""
+
+    method: str
+    lead: int
+    mae: float
+    rmse: float
+    mase: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The table and what it was measured on.
+
+    Attributes:
+        errors: a line for each method and lead.
+        n_window: windows that were measured.
+        note: what a reader has to know beside the numbers; "" where there is nothing.
+    """
+
+    errors: tuple[Errors, ...]
+    n_window: int
+    note: str
+
+    def of(self, method: str, lead: int) -> Errors | None:
+        """One line, where it exists."""
+        return next((e for e in self.errors if e.method == method and e.lead == lead), None)
+
+    def verdict(self) -> str:
+        """One sentence about lead 1 of the model and persistence."""
+        model, naive = self.of(MODEL, 1), self.of(PERSISTENCE, 1)
+        if model is None or naive is None or naive.mae == 0:
+            return "The readings of this part never change, so no model can do better than the last reading."
+        gain = 1 - model.mae / naive.mae
+        if gain > 0:
+            return f"One reading ahead the model's mean error is {gain:.1%} smaller than that of the last reading."
+        return (
+            f"One reading ahead the model's mean error is {-gain:.1%} LARGER than that of the last reading: "
+            "it does not forecast these readings better than persistence."
+        )
+
+
+def evaluate(forecast: Forecast, data: Dataset, part: Part) -> Evaluation:
+    """Measure a model on one part of a dataset.
+
+    Args:
+        forecast: from windows `(n, n_step, n_feature)` to `(n, horizon)`.
+        data: what the part belongs to; its training part gives MASE its unit, and seasonal naive may look back into it.
+        part: of `data`, held out.
+    """
+    chosen = part.some(_MOST_WINDOWS)
+    seasonal = _day_before(data, part, chosen)
+    whole = np.isfinite(seasonal).all(axis=1)
+    with_season = bool(whole.mean() >= 0.5)
+    if with_season:
+        chosen, seasonal = chosen[whole], seasonal[whole]
+    wanted = part.targets(chosen).astype(np.float64)
+    inputs = part.inputs(chosen)
+    said = {
+        MODEL: forecast(inputs).astype(np.float64),
+        PERSISTENCE: np.repeat(inputs[:, -1:, part.target_index].astype(np.float64), part.horizon, axis=1),
+    }
+    if with_season:
+        said[SEASONAL] = seasonal
+    unit = naive_error(data.training, len(data.devices))[part.device[part.starts[chosen]]]
+    leads = sorted({lead for lead in _LEADS if lead <= part.horizon} | {part.horizon})
+    errors = [
+        _errors(method, lead, values[:, lead - 1] - wanted[:, lead - 1], unit)
+        for lead in leads
+        for method, values in said.items()
+    ]
+    note = "" if with_season else "Seasonal naive is left out: most of these readings have none exactly a day before."
+    return Evaluation(tuple(errors), len(chosen), note)
+
+
+def _errors(method: str, lead: int, error: Floats, unit: Floats) -> Errors:
+    usable = unit > 0
+    mase = float(np.mean(np.abs(error[usable]) / unit[usable])) if usable.any() else math.nan
+    return Errors(method, lead, float(np.mean(np.abs(error))), float(np.sqrt(np.mean(error**2))), mase)
+
+
+def _day_before(data: Dataset, part: Part, chosen: NDArray[np.int64]) -> Floats:
+    """`(n, horizon)` the reading a whole number of days before each target, at or before the window's end; or NaN."""
+    leads = np.arange(1, part.horizon + 1) * data.interval_s
+    wanted_at = part.target_at()[chosen] - np.ceil(leads / DAY_S) * DAY_S
+    owner = part.device[part.starts[chosen]]
+    out = np.full(wanted_at.shape, np.nan)
+    if data.interval_s > DAY_S / 2:
+        return out
+    for device in np.unique(owner):
+        mine = owner == device
+        at, y = _known(data, int(device))
+        nearest = np.clip(np.searchsorted(at, wanted_at[mine] - data.interval_s / 2), 0, len(at) - 1)
+        found = np.abs(at[nearest] - wanted_at[mine]) <= data.interval_s / 2
+        out[mine] = np.where(found, y[nearest], np.nan)
+    return out
+
+
+def _known(data: Dataset, device: int) -> tuple[Floats, Floats]:
+    """Times and targets of one device, all parts in order."""
+    parts = (data.training, data.validation, data.test)
+    at = np.concatenate([part.at[part.device == device] for part in parts])
+    y = np.concatenate([part.values[part.device == device, part.target_index] for part in parts])
+    known = np.isfinite(y)
+    return at[known], y[known].astype(np.float64)

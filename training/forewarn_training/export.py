@@ -1,0 +1,86 @@
+"""Writes a trained network as one `.onnx` file with its card and golden sample, and proves it before it is kept."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from forewarn import __version__
+from forewarn.adapters.onnx_forecaster import OnnxForecaster, load_model
+from forewarn.core.card import CARD_KEY, GOLDEN_KEY, GoldenSample, ModelCard
+from forewarn.errors import ModelError
+from forewarn_training.graph import build
+from forewarn_training.model import Network
+
+GOLDEN_WINDOWS = 4
+_CHUNK = 1024
+SPEC_KEY = "forewarn.network"
+WRITER_KEY = "forewarn.version"
+
+
+def forecast_with_torch(network: Network, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What torch says to windows `(n, n_step, n_feature)`: `(n, horizon)`."""
+    network.eval()
+    forecast = np.empty((len(windows), network.spec.horizon), np.float32)
+    with torch.no_grad():
+        for i in range(0, len(windows), _CHUNK):
+            forecast[i : i + _CHUNK] = network(torch.from_numpy(windows[i : i + _CHUNK])).numpy()
+    return forecast
+
+
+def golden_sample(network: Network, windows: NDArray[np.float32], scale: float) -> GoldenSample:
+    """A few windows spread over those given, and torch's forecasts for them.
+
+    Args:
+        network: that is exported.
+        windows: `(n, n_step, n_feature)` to choose from.
+        scale: the target's spread. It is taken for at least a hundredth of the level, below which 1e-4 of it would be
+            less than float32 resolves.
+    """
+    chosen = np.linspace(0, len(windows) - 1, min(GOLDEN_WINDOWS, len(windows))).astype(int)
+    window = np.ascontiguousarray(windows[chosen], np.float32)
+    level = float(np.abs(window[:, :, network.spec.target_index]).max())
+    return GoldenSample(window, forecast_with_torch(network, window), max(scale, level / 100) or 1.0)
+
+
+def export(
+    path: Path, network: Network, card: ModelCard, windows: NDArray[np.float32], scale: float
+) -> tuple[OnnxForecaster, float]:
+    """Write the file, load it as the daemon does and compare all `windows` with torch.
+
+    Args:
+        path: of the `.onnx` file; replaced only by a file that has passed.
+        network: to write.
+        card: of the model.
+        windows: `(n, n_step, n_feature)` engineering units, to compare on and to take the golden sample from.
+        scale: see `golden_sample`.
+
+    Returns:
+        The loaded model, and the largest difference from torch in units of the golden sample's scale.
+
+    Raises:
+        ModelError: where onnxruntime differs by more than `GoldenSample.TOLERANCE`.
+    """
+    golden = golden_sample(network, windows, scale)
+    metadata = {CARD_KEY: card.to_json(), GOLDEN_KEY: golden.to_json(), **describe(network)}
+    model = build(network.spec, {k: v.numpy() for k, v in network.state_dict().items()}, metadata)
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        draft.write_bytes(model.SerializeToString())
+        everything = replace(golden, window=windows, forecast=forecast_with_torch(network, windows))
+        away = everything.disagreement(load_model(draft).forecast(windows))
+        if not away <= GoldenSample.TOLERANCE:
+            raise ModelError(f"{path}: onnxruntime differs from torch by {away:.2g} of the scale: please report this")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return load_model(path), away
+
+
+def describe(network: Network) -> Mapping[str, str]:
+    """What the network is made of, for people: the daemon does not read it."""
+    spec = ", ".join(f"{key}={value}" for key, value in asdict(network.spec).items())
+    return {SPEC_KEY: spec, WRITER_KEY: __version__}

@@ -1,0 +1,184 @@
+"""From a CSV to a model file: reads, splits, trains, calibrates, measures, exports and reports."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from forewarn.core.card import Feature, ModelCard
+from forewarn.errors import DataError, SettingsError
+from forewarn.history import History
+from forewarn_training.calibrate import calibrate
+from forewarn_training.data import Cut, Dataset, Windows32, prepare, scales
+from forewarn_training.evaluate import MODEL, PERSISTENCE, Evaluation, evaluate
+from forewarn_training.export import export, forecast_with_torch
+from forewarn_training.model import Cell, Network, NetworkSpec
+from forewarn_training.report import Story, render
+from forewarn_training.trainer import Course, Recipe, Trainer
+
+_PARITY_WINDOWS = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to train and where to write it.
+
+    Attributes:
+        out: the model file.
+        report: the training report.
+        cut: how history becomes windows.
+        cell: of the recurrent layers.
+        layers: how many.
+        units: of each.
+        dropout: see `NetworkSpec`.
+        recipe: of the training.
+        name: of the model.
+        version: of the model.
+        feature_units: unit of each feature that has one.
+        checkpoint: a file written after each epoch.
+        resume: whether to go on from it.
+        progress: whether to show a bar where the terminal can.
+    """
+
+    out: Path
+    report: Path
+    cut: Cut
+    name: str
+    version: str
+    cell: Cell = "lstm"
+    layers: int = 1
+    units: int = 32
+    dropout: float = 0.0
+    recipe: Recipe = field(default_factory=Recipe)
+    feature_units: Mapping[str, str] = field(default_factory=dict)
+    checkpoint: Path | None = None
+    resume: bool = False
+    progress: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What came of it.
+
+    Attributes:
+        card: of the written model.
+        evaluation: on the test part.
+        course: of the training.
+        parity: largest difference between torch and onnxruntime, in units of the target's spread.
+    """
+
+    card: ModelCard
+    evaluation: Evaluation
+    course: Course
+    parity: float
+
+
+def fit(history: History, plan: Plan) -> Fitted:
+    """Train a model and write it with its report.
+
+    Raises:
+        DataError: where the history is too short, or a unit is given for a feature it has not.
+        SettingsError: where a file cannot be written, or the checkpoint cannot be resumed from.
+        ModelError: where onnxruntime does not agree with torch.
+    """
+    _check(history, plan)
+    data = prepare(history, plan.cut)
+    network, course = _train(data, plan)
+    validation, test = data.validation, data.test
+    expected = forecast_with_torch(network, validation.inputs())[:, 0].astype(float)
+    calibration = calibrate(validation.targets()[:, 0].astype(float), expected, validation.device[validation.starts])
+    evaluation = evaluate(lambda windows: forecast_with_torch(network, windows), data, test)
+    card = ModelCard(
+        name=plan.name,
+        version=plan.version,
+        features=tuple(Feature(name, plan.feature_units.get(name, "")) for name in data.features),
+        target=data.target,
+        n_step=plan.cut.n_step,
+        horizon=plan.cut.horizon,
+        created_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        interval_s=data.interval_s,
+        training_data_sha256=data.sha256,
+        calibration=calibration,
+        metrics=metrics_of(evaluation),
+    )
+    windows = validation.inputs(validation.some(_PARITY_WINDOWS))
+    spread = float(data.training.targets().std())
+    _, parity = export(plan.out, network, card, windows, spread)
+    _report(plan, data, Story(card, _settings(plan), data, course, evaluation, _all(network, data)))
+    return Fitted(card, evaluation, course, parity)
+
+
+def metrics_of(evaluation: Evaluation) -> dict[str, float]:
+    """What the card tells of the test part: errors at lead 1, and persistence's."""
+    model, naive = evaluation.of(MODEL, 1), evaluation.of(PERSISTENCE, 1)
+    if model is None or naive is None:
+        return {}
+    metrics = {"test_mae": model.mae, "test_rmse": model.rmse, "test_mase": model.mase}
+    metrics |= {"test_mae_persistence": naive.mae, "test_windows": float(evaluation.n_window)}
+    return {name: value for name, value in metrics.items() if value == value}  # noqa: PLR0124 - NaN is left out
+
+
+def _check(history: History, plan: Plan) -> None:
+    unknown = sorted(set(plan.feature_units) - set(history.features))
+    if unknown:
+        raise DataError(f"--unit names {', '.join(unknown)}, the features are {', '.join(history.features)}")
+    for path in filter(None, (plan.out, plan.report, plan.checkpoint)):
+        if not path.parent.is_dir():
+            raise SettingsError(f"{path}: its folder does not exist: make it first")
+        if path.is_dir():
+            raise SettingsError(f"{path}: is a folder: give the name of a file")
+
+
+def _train(data: Dataset, plan: Plan) -> tuple[Network, Course]:
+    recipe = plan.recipe
+    torch.manual_seed(recipe.seed)
+    index = data.features.index(data.target)
+    spec = NetworkSpec(
+        plan.cut.n_step, len(data.features), index, plan.cut.horizon, plan.cell, plan.layers, plan.units, plan.dropout
+    )
+    network = Network(spec)
+    of_inputs, of_outputs = scales(data.training)
+    network.input_scale.copy_(torch.from_numpy(of_inputs))
+    network.output_scale.copy_(torch.from_numpy(of_outputs))
+    trainer = Trainer(network, data.training, data.validation, recipe)
+    if plan.resume and plan.checkpoint is not None:
+        trainer.resume(plan.checkpoint)
+    done = len(trainer.course.training_loss) * len(data.training)
+    with tqdm(
+        total=recipe.epochs * len(data.training),
+        initial=done,
+        unit=" windows",
+        unit_scale=True,
+        desc="training",
+        disable=None if plan.progress else True,
+    ) as bar:
+
+        def step(n: int) -> None:
+            bar.update(n)
+
+        def tell(course: Course) -> None:
+            epoch, best = len(course.training_loss), course.validation_loss[course.best_epoch]
+            bar.set_postfix_str(f"epoch {epoch}, validation {course.validation_loss[-1]:.4f}, best {best:.4f}")
+
+        course = trainer.run(checkpoint=plan.checkpoint, on_batch=step, on_epoch=tell)
+    return network, course
+
+
+def _all(network: Network, data: Dataset) -> Windows32:
+    return forecast_with_torch(network, data.test.inputs())
+
+
+def _report(plan: Plan, data: Dataset, story: Story) -> None:
+    try:
+        plan.report.write_text(render(story), encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"{plan.report}: cannot be written ({error.strerror}) for {data.target}") from error
+
+
+def _settings(plan: Plan) -> list[tuple[str, str]]:
+    cut, network = asdict(plan.cut), {"cell": plan.cell, "layers": plan.layers, "units": plan.units}
+    flat = {**cut, **network, "dropout": plan.dropout, **asdict(plan.recipe)}
+    return [(name, str(value)) for name, value in flat.items()]

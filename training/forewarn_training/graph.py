@@ -1,0 +1,127 @@
+"""Writes a network as an ONNX graph, operation by operation.
+
+The graph is built by hand: an exporter's graph changes with its version, and this one has a dozen nodes, opset 17 and
+IR version 8, so that any onnxruntime since 1.13 reads it. Gate orders differ: torch has i, f, g, o for an LSTM where
+ONNX has i, o, f, c, and r, z, n for a GRU where ONNX has z, r, h (with `linear_before_reset`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from forewarn_training.model import DIFFERENCE_LIMIT, INPUT_LIMIT, LEVEL_FLOOR, SCALE_FLOOR, NetworkSpec
+
+OPSET = 17
+IR_VERSION = 8
+_GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
+
+Weights = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass
+class _Graph:
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    constants: list[onnx.TensorProto] = field(default_factory=list)
+
+    def add(self, operation: str, inputs: list[str], output: str, **attributes: Any) -> str:  # noqa: ANN401 - whatever the operation takes
+        self.nodes.append(helper.make_node(operation, inputs, [output], name=output, **attributes))
+        return output
+
+    def constant(self, name: str, value: object, kind: type[np.generic] = np.float32) -> str:
+        self.constants.append(numpy_helper.from_array(np.asarray(value, kind), name))
+        return name
+
+
+def build(spec: NetworkSpec, weights: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
+    """The model with input `window` (batch, n_step, n_feature) and output `forecast` (batch, horizon).
+
+    Args:
+        spec: of the network.
+        weights: its state, by torch's names.
+        metadata: entries of the model's metadata.
+    """
+    graph = _Graph()
+    scaled, unit, last = _normalisation(graph, spec, weights)
+    hidden = _recurrent(graph, spec, weights, graph.add("Transpose", [scaled], "steps", perm=[1, 0, 2]))
+    head = [hidden, graph.constant("head_w", weights["head.weight"].T), graph.constant("head_b", weights["head.bias"])]
+    change = graph.add("Mul", [graph.add("Gemm", head, "scaled_change"), unit], "change")
+    graph.add("Add", [last, change], "forecast")
+    value = helper.make_tensor_value_info
+    proto = helper.make_graph(
+        graph.nodes,
+        "forewarn",
+        [value("window", TensorProto.FLOAT, ["batch", spec.n_step, spec.n_feature])],
+        [value("forecast", TensorProto.FLOAT, ["batch", spec.horizon])],
+        graph.constants,
+    )
+    model = helper.make_model(
+        proto, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="forewarn-train"
+    )
+    helper.set_model_props(model, dict(metadata))
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _normalisation(graph: _Graph, spec: NetworkSpec, weights: Weights) -> tuple[str, str, str]:
+    """Names of the scaled inputs, of the forecast's unit and of the target's last reading, as `Network.normalise`."""
+    limit = graph.constant("difference_limit", DIFFERENCE_LIMIT)
+    target = graph.constant("target", [spec.target_index], np.int64)
+    steps = graph.constant("step_axis", [1], np.int64)
+    last = graph.add("Gather", ["window", graph.constant("last_step", [spec.n_step - 1], np.int64)], "last", axis=1)
+    difference = graph.add("Sub", ["window", last], "unbounded_difference")
+    floor = graph.constant("difference_floor", -DIFFERENCE_LIMIT)
+    difference = graph.add("Clip", [difference, floor, limit], "difference")
+    if spec.per_window:
+        mean = graph.add("ReduceMean", [difference], "mean", axes=[1], keepdims=1)
+        centred = graph.add("Abs", [graph.add("Sub", [difference, mean], "centred")], "deviation")
+        spread = graph.add("ReduceMean", [centred], "spread", axes=[1], keepdims=1)
+        level = graph.add("Mul", [graph.add("Abs", [last], "level"), graph.constant("level_floor", LEVEL_FLOOR)], "rel")
+        least = graph.add("Add", [level, graph.constant("scale_floor", SCALE_FLOOR)], "least_scale")
+        scale = graph.add("Add", [spread, least], "scale")
+        flat = graph.add("Squeeze", [scale, steps], "flat_scale")
+        unit = graph.add("Gather", [flat, target], "unit", axis=1)
+    else:
+        scale = graph.constant("input_scale", weights["input_scale"])
+        unit = graph.constant("output_scale", weights["output_scale"][None, :])
+    scaled = graph.add("Div", [difference, scale], "unbounded_input")
+    bounds = [graph.constant("input_floor", -INPUT_LIMIT), graph.constant("input_limit", INPUT_LIMIT)]
+    scaled = graph.add("Clip", [scaled, *bounds], "scaled")
+    flat_last = graph.add("Squeeze", [last, steps], "flat_last")
+    return scaled, unit, graph.add("Gather", [flat_last, target], "last_target", axis=1)
+
+
+def _recurrent(graph: _Graph, spec: NetworkSpec, weights: Weights, steps: str) -> str:
+    """Stacked layers over `steps` (n_step, batch, channels); the name of the last hidden state (batch, units)."""
+    attributes: dict[str, Any] = {"hidden_size": spec.units}
+    if spec.cell == "gru":
+        attributes["linear_before_reset"] = 1
+    axis = graph.constant("direction_axis", [1], np.int64)
+    for layer in range(spec.layers):
+        inputs = [
+            steps,
+            graph.constant(f"w{layer}", _reordered(spec, weights[f"recurrent.weight_ih_l{layer}"])[None]),
+            graph.constant(f"r{layer}", _reordered(spec, weights[f"recurrent.weight_hh_l{layer}"])[None]),
+            graph.constant(
+                f"b{layer}",
+                np.concatenate([_reordered(spec, weights[f"recurrent.bias_{kind}_l{layer}"]) for kind in ("ih", "hh")])[
+                    None
+                ],
+            ),
+        ]
+        all_steps, hidden = f"directed{layer}", f"hidden{layer}"
+        outputs = [all_steps, ""] if layer + 1 < spec.layers else ["", hidden]
+        graph.nodes.append(helper.make_node(spec.cell.upper(), inputs, outputs, name=f"layer{layer}", **attributes))
+        if layer + 1 < spec.layers:
+            steps = graph.add("Squeeze", [all_steps, axis], f"steps{layer + 1}")
+    return graph.add("Squeeze", [hidden, graph.constant("layer_axis", [0], np.int64)], "hidden")
+
+
+def _reordered(spec: NetworkSpec, stacked: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows of the gates in ONNX's order."""
+    gates = np.split(stacked, len(_GATES[spec.cell]))
+    return np.concatenate([gates[i] for i in _GATES[spec.cell]])

@@ -1,0 +1,113 @@
+"""The network that forecasts, with its normalisation inside.
+
+Rules that hold here:
+
+- It reads and writes engineering units. The level never enters: the inputs are differences from the last reading, the
+  output is a difference from it, so temperatures outside the training range are no new territory.
+- The graph that `graph.py` writes does the same, operation by operation.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Cell = Literal["lstm", "gru"]
+
+# Scaled inputs beyond this are cut off: one absurd reading must not saturate the cell for a whole window.
+INPUT_LIMIT = 10.0
+# Differences beyond this are cut off, so that sums over a window stay finite in float32.
+DIFFERENCE_LIMIT = 1e30
+# The least scale of a window that is normalised by itself: as a share of its level (float32 resolves 6e-8 of it), and
+# in engineering units, so that a constant zero divides by something.
+LEVEL_FLOOR = 1e-6
+SCALE_FLOOR = 1e-30
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """What a network is made of.
+
+    Attributes:
+        n_step: readings in a window.
+        n_feature: columns of a window.
+        target_index: the column that is forecast.
+        horizon: leads in a forecast.
+        cell: of the recurrent layers.
+        layers: how many of them.
+        units: hidden units of each.
+        dropout: share of units dropped between layers and before the output while training.
+        per_window: scale each window by its own spread instead of by the training part's.
+    """
+
+    n_step: int
+    n_feature: int
+    target_index: int
+    horizon: int
+    cell: Cell = "lstm"
+    layers: int = 1
+    units: int = 32
+    dropout: float = 0.0
+    per_window: bool = False
+
+
+class Network(nn.Module):
+    """Recurrent layers over the differences from the last reading; the last hidden state into one linear layer.
+
+    Attributes:
+        input_scale: `(n_feature,)` the training part's standard deviation of x_i - x_last; ones where `per_window`.
+        output_scale: `(horizon,)` that of y[t + h] - y[t]; ones where `per_window`.
+    """
+
+    input_scale: Tensor
+    output_scale: Tensor
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        recurrent = nn.LSTM if spec.cell == "lstm" else nn.GRU
+        between = spec.dropout if spec.layers > 1 else 0.0
+        self.recurrent = recurrent(spec.n_feature, spec.units, spec.layers, batch_first=True, dropout=between)
+        self.dropout = nn.Dropout(spec.dropout)
+        self.head = nn.Linear(spec.units, spec.horizon)
+        self.register_buffer("input_scale", torch.ones(spec.n_feature))
+        self.register_buffer("output_scale", torch.ones(spec.horizon))
+
+    def forward(self, window: Tensor) -> Tensor:
+        """Forecast `(batch, horizon)` from windows `(batch, n_step, n_feature)`, both in engineering units."""
+        scaled, last, unit = self.normalise(window)
+        return last + self.scaled_forecast(scaled) * unit
+
+    def normalise(self, window: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Scaled inputs `(batch, n_step, n_feature)`, the target's last reading `(batch, 1)`, and what one unit of
+        the scaled forecast is worth, `(batch or 1, horizon or 1)`.
+        """  # noqa: D205 - one sentence
+        index = self.spec.target_index
+        last = window[:, -1:, :]
+        difference = (window - last).clamp(-DIFFERENCE_LIMIT, DIFFERENCE_LIMIT)
+        if self.spec.per_window:
+            scale = spread(difference) + (LEVEL_FLOOR * last.abs() + SCALE_FLOOR)
+            unit = scale[:, 0, index : index + 1]
+        else:
+            scale = self.input_scale
+            unit = self.output_scale[None, :]
+        scaled = (difference / scale).clamp(-INPUT_LIMIT, INPUT_LIMIT)
+        return scaled, last[:, 0, index : index + 1], unit
+
+    def scaled_forecast(self, scaled: Tensor) -> Tensor:
+        """Differences from the last reading `(batch, horizon)` in units of the scale."""
+        steps, _ = self.recurrent(scaled)
+        out: Tensor = self.head(self.dropout(steps[:, -1]))
+        return out
+
+
+def spread(difference: Tensor) -> Tensor:
+    """Mean absolute deviation of each window `(batch, n_step, n_feature)` about its mean, `(batch, 1, n_feature)`."""
+    centred = difference - difference.mean(dim=1, keepdim=True)
+    return centred.abs().mean(dim=1, keepdim=True)
+
+
+def count_parameters(network: Network) -> int:
+    """Number of trained weights."""
+    return sum(weight.numel() for weight in network.parameters())
