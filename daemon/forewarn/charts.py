@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 
 _WIDTH, _HEIGHT = 960, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 10, 40
+_MANY = 1000  # values from which a histogram leaves out the outermost
 _LARGEST = 1e300  # so that the span of an axis stays finite
 _TIME_STEPS = tuple(
     s * m for m, steps in ((1, (1, 5, 15, 30)), (60, (1, 5, 15, 30)), (3600, (1, 3, 6, 12))) for s in steps
@@ -123,14 +124,18 @@ def line_chart(
 
 
 def histogram(title: str, values: ArrayLike, *, bins: int = 60, x_label: str = "") -> str:
-    """How often values occur, as an HTML figure; the outermost 0.1 % on each side are left out and counted."""
+    """How often values occur, as an HTML figure.
+
+    The outermost 0.1 % on each side of many values are left out and counted.
+    """
     finite = np.asarray(values, np.float64)
     finite = finite[np.abs(finite) < _LARGEST]
     if not len(finite):
         return _figure(title, "", '<text x="480" y="160" text-anchor="middle">no data</text>')
-    low, high = np.quantile(finite, [0.001, 0.999])
+    share = 0.001 if len(finite) >= _MANY else 0.0
+    low, high = np.quantile(finite, [share, 1 - share])
     shown = finite[(finite >= low) & (finite <= high)]
-    counts, edges = np.histogram(shown, bins)
+    counts, edges = np.histogram(shown, bins, range=_span(float(low), float(high), 0.0))
     axes = _Axes(float(edges[0]), float(edges[-1]), 0.0, float(counts.max()) * 1.05)
     bars = [
         f'<rect class="bar" x="{axes.px(a):.1f}" y="{axes.py(n):.1f}" '
@@ -158,9 +163,7 @@ class _Axes:
         y = np.concatenate([y[np.isfinite(y)] for _, y in series])
         if not len(y):
             return None
-        x_low, x_high, y_low, y_high = float(x.min()), float(x.max()), float(y.min()), float(y.max())
-        room = 0.04 * (y_high - y_low) or 0.01 * abs(y_high) or 1.0
-        return cls(x_low, x_high if x_high > x_low else x_low + 1.0, y_low - room, y_high + room)
+        return cls(*_span(float(x.min()), float(x.max()), 0.0), *_span(float(y.min()), float(y.max()), 0.04))
 
     def px(self, x: float) -> float:
         return _LEFT + (x - self.x_low) / (self.x_high - self.x_low) * (_WIDTH - _LEFT - _RIGHT)
@@ -243,6 +246,14 @@ def _thin(x: Floats, y: Floats, columns: int, pick: np.ufunc | None = None) -> t
     rising = y[first_small] <= y[ends]
     pair = np.where(rising[:, None], np.stack([smallest, largest], 1), np.stack([largest, smallest], 1))
     return np.stack([x[starts], x[ends]], 1).ravel(), pair.ravel()
+
+
+def _span(low: float, high: float, room: float) -> tuple[float, float]:
+    """Ends of an axis with a share of room on both sides; values that are all but equal get a span all the same."""
+    size = max(abs(low), abs(high))
+    if high - low <= 1e-9 * size or size < 1e-200:
+        return low - (0.01 * size or 1.0), high + (0.01 * size or 1.0)
+    return low - room * (high - low), high + room * (high - low)
 
 
 def _ticks(low: float, high: float) -> list[tuple[float, str]]:

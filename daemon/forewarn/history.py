@@ -115,6 +115,8 @@ def read_history(
             rows = (row for row in csv.reader(stream, delimiter=delimiter) if any(row))
             header = _header(path, next(rows, []))
             sample = list(islice(rows, _SAMPLE_ROWS))
+            if not sample:
+                raise DataError(f"{path}: has a header line and no rows: at least one row is needed")
             columns = _Columns(path, header, sample)
             asked = {*(features or ()), *((target,) if target else ())}
             time = columns.time(time_column, asked | {device_column or ""})
@@ -167,8 +169,6 @@ def _read_rows(
 
 def _check_values(history: History, time: str) -> None:
     path = history.path
-    if not len(history):
-        raise DataError(f"{path}: has a header line and no rows: at least one row is needed")
     if np.isnan(history.at).all():
         raise DataError(
             f"{path}: line 2, column {time!r}: {history.timestamp_text[0]!r} is no time: "

@@ -110,6 +110,7 @@ class Daemon:
             qos=settings.mqtt.qos,
             last_will=LastWill(offline.topic, offline.payload),
             max_unacknowledged=settings.limits.max_queue,
+            max_payload_bytes=settings.limits.max_payload_bytes,
         )
         self._notifier = Notifier()
         self._stopping = False

@@ -7,34 +7,56 @@ Rules that hold here:
 - These objects stop at service.py: the core and the adapters get plain values.
 """
 
-import difflib
-import os
-import tomllib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    NestedSecretsSettingsSource,
-    PydanticBaseSettingsSource,
-    SecretsSettingsSource,
-    SettingsConfigDict,
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
 )
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from forewarn.core.rules import Override, Rules, Threshold
 from forewarn.errors import PayloadError, SettingsError
 from forewarn.inputs.topics import MAX_NAME, TopicPattern, checked_name
+from forewarn.settings_sources import DELIMITER, ENV_PREFIX, flat, merged, problems, read_sources
 
-ENV_PREFIX = "FOREWARN_"
-_DELIMITER = "__"
+
+def _name(text: str) -> str:
+    try:
+        return checked_name(text)
+    except PayloadError:
+        raise ValueError(
+            f"{text!r} is no name: 1 to {MAX_NAME} characters without / + # and control characters are needed"
+        ) from None
+
+
+def _prefix(text: str) -> str:
+    if text.startswith("$"):
+        raise ValueError("topics that begin with $ are the broker's own")
+    return "/".join(_name(level) for level in text.split("/"))
+
+
+def _host(text: str) -> str:
+    if re.search(r"[\s/@]", text):
+        raise ValueError("the name or address alone is needed, without mqtt:// and user")
+    return text
+
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Factor = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, AfterValidator(_name)]
 
 
 class _Section(BaseModel):
@@ -44,7 +66,9 @@ class _Section(BaseModel):
 class MqttSettings(_Section):
     """The broker."""
 
-    host: str = Field(default="127.0.0.1", min_length=1, description="Name or address of the broker.")
+    host: Annotated[str, AfterValidator(_host)] = Field(
+        default="127.0.0.1", min_length=1, description="Name or address of the broker."
+    )
     port: int = Field(default=1883, ge=1, le=65535, description="TCP port of the broker.")
     username: str | None = Field(default=None, description="User name, where the broker asks for one.")
     password: SecretStr | None = Field(
@@ -68,9 +92,9 @@ class InputSettings(_Section):
     device: str | None = Field(
         default=None, description="JSON: dotted path of the device's name, where the topic has none."
     )
-    metric: str | None = Field(default=None, description="The metric's name, where the topic has none.")
+    metric: Name | None = Field(default=None, description="The metric's name, where the topic has none.")
     value: str | None = Field(default=None, description="JSON: dotted path of the value.")
-    values: dict[str, str] = Field(
+    values: dict[Name, str] = Field(
         default={}, description="JSON: dotted path of each metric's value, for several in a message."
     )
     time: str | None = Field(
@@ -83,10 +107,6 @@ class InputSettings(_Section):
     @model_validator(mode="after")
     def _agree(self) -> Self:
         pattern = TopicPattern(self.topic)
-        if self.metric is not None:
-            _named("metric", self.metric)
-        for metric in self.values:
-            _named("values", metric)
         json_only = [name for name in ("device", "value", "time") if getattr(self, name)] + (
             ["values"] * bool(self.values)
         )
@@ -102,15 +122,6 @@ class InputSettings(_Section):
                 "the metric comes from {metric} in the topic, from metric = … or from [inputs.values]: give one"
             )
         return self
-
-
-def _named(key: str, name: str) -> None:
-    try:
-        checked_name(name)
-    except PayloadError:
-        raise ValueError(
-            f"{key}: {name!r} is no name: 1 to {MAX_NAME} characters without / + # and control characters"
-        ) from None
 
 
 class ThresholdOverride(_Section):
@@ -140,9 +151,7 @@ class AlertSettings(_Section):
     )
     raise_after: int = Field(default=1, ge=1, le=32, description="k: readings over the threshold …")
     raise_within: int = Field(default=1, ge=1, le=32, description="m: … among the last m that raise an alert.")
-    critical_ratio: float = Field(
-        default=2.0, ge=1, description="An alert is critical at this multiple of the threshold."
-    )
+    critical_ratio: Factor = Field(default=2.0, description="An alert is critical at this multiple of the threshold.")
     update_every_s: Seconds = Field(default=900.0, description="Seconds between the updates of a lasting alert.")
     overrides: tuple[ThresholdOverride, ...] = Field(default=(), description="The first that matches a series wins.")
 
@@ -162,9 +171,9 @@ class FaultSettings(_Section):
 
     stuck: bool = Field(default=True, description="Tell equal readings that last much longer than ever before.")
     stuck_min_run: int = Field(default=20, ge=2, description="Fewest equal readings that can be called stuck.")
-    stuck_factor: float = Field(default=3.0, ge=1, description="How many times the longest run so far.")
+    stuck_factor: Factor = Field(default=3.0, description="How many times the longest run so far.")
     silent: bool = Field(default=True, description="Tell a series whose readings stay away.")
-    silent_factor: float = Field(default=5.0, ge=1, description="How many of its own cadences.")
+    silent_factor: Factor = Field(default=5.0, description="How many of its own cadences.")
     silent_min_s: Seconds = Field(default=30.0, description="Shortest silence that is told, in seconds.")
 
 
@@ -180,7 +189,7 @@ class MetricsSettings(_Section):
 class StateSettings(_Section):
     """What survives a restart."""
 
-    path: Path | None = Field(
+    path: Annotated[Path | None, BeforeValidator(lambda path: path or None)] = Field(
         default=None,
         description="File for windows and baselines; empty means `$STATE_DIRECTORY/state.sqlite`, else none.",
     )
@@ -192,7 +201,9 @@ class StateSettings(_Section):
 class PublishSettings(_Section):
     """What is published."""
 
-    prefix: str = Field(default="forewarn", description="First level of every topic.")
+    prefix: Annotated[str, AfterValidator(_prefix)] = Field(
+        default="forewarn", description="First level of every topic, or several."
+    )
     forecast: bool = Field(default=False, description="Publish the verdict on every reading on the forecast topic.")
     state_interval_s: Seconds = Field(
         default=60.0, description="A series' retained state is renewed at most this often."
@@ -222,14 +233,10 @@ class Settings(BaseSettings):
     """All settings of the daemon."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX,
-        env_nested_delimiter=_DELIMITER,
-        extra="forbid",
-        frozen=True,
-        nested_model_default_partial_update=True,
+        env_prefix=ENV_PREFIX, env_nested_delimiter=DELIMITER, extra="forbid", frozen=True
     )
 
-    instance: str = Field(default="default", description="Name of this daemon in its topics.")
+    instance: Name = Field(default="default", description="Name of this daemon in its topics.")
     model: str = Field(default="starter", description="Path of the model file, or `starter` for the one that ships.")
     units: dict[str, str] = Field(default={}, description='Unit of each metric, such as `temperature = "°C"`.')
     mqtt: MqttSettings = MqttSettings()
@@ -242,24 +249,17 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     logging: LoggingSettings = LoggingSettings()
 
-    @model_validator(mode="after")
-    def _agree(self) -> Self:
-        _named("instance", self.instance)
-        for level in self.publish.prefix.split("/"):
-            _named("publish.prefix", level)
-        return self
-
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Credentials, then the environment, then what the file gave."""
-        return (_credentials(settings_cls), env_settings, init_settings)
+        """Only what it is given: `load` reads the sources, since it must say where a value came from."""
+        return (init_settings,)
 
     def rules(self) -> Rules:
         """What the core needs to know of these settings."""
@@ -295,83 +295,14 @@ def load(path: Path | None) -> Loaded:
     Raises:
         SettingsError: naming the file, the key and what to do, one line for each problem.
     """
-    given = {} if path is None else _toml(path)
-    _refuse_unknown_variables()
-    file = "defaults" if path is None else str(path)
-    sources = {file: given, "environment": EnvSettingsSource(Settings)(), "credentials": _credentials(Settings)()}
-    origins = {key: name for name, values in sources.items() for key, _ in _flat(values)}
+    sources = read_sources(Settings, path)
+    origins = {key: name for name, values in sources.items() for key, _ in flat(values)}
     try:
-        return Loaded(Settings(**given), origins)
+        return Loaded(Settings(**merged(sources.values())), origins)
     except ValidationError as error:
-        raise SettingsError("\n".join(_problem(e, file, origins) for e in error.errors())) from None
-
-
-def _credentials(settings_cls: type[BaseSettings]) -> NestedSecretsSettingsSource:
-    return NestedSecretsSettingsSource(
-        SecretsSettingsSource(settings_cls),
-        secrets_dir=os.environ.get("CREDENTIALS_DIRECTORY"),
-        secrets_dir_missing="ok",
-        secrets_prefix="",
-        secrets_nested_delimiter=_DELIMITER,
-    )
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise SettingsError(
-            f"{path}: cannot be read ({error.strerror}): give the settings file with --config"
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: is no TOML: {error}") from None
-
-
-def _refuse_unknown_variables() -> None:
-    for name in os.environ:
-        top = name.upper().removeprefix(ENV_PREFIX).split(_DELIMITER)[0].lower()
-        if name.upper().startswith(ENV_PREFIX) and top not in Settings.model_fields:
-            raise SettingsError(f"environment variable {name}: there is no setting {top}{_nearest(top, Settings)}")
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+        raise SettingsError(problems(error, Settings, origins)) from None
 
 
 def effective(settings: Settings) -> Iterator[tuple[str, Any]]:
     """Every setting as dotted key and value; secrets are masked."""
-    return _flat(settings.model_dump(mode="json"))
-
-
-def _problem(error: Any, file: str, origins: Mapping[str, str]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
-    place = ".".join(str(part) for part in error["loc"])
-    where = origins.get(place, file)
-    if error["type"] == "extra_forbidden":
-        return f"{where}: there is no setting {place}{_nearest(str(error['loc'][-1]), _section(error['loc'][:-1]))}"
-    if error["type"] == "missing":
-        return f"{where}: {place} is needed"
-    message = error["msg"].removeprefix("Value error, ")
-    value = error["input"]
-    shown = f" (it is {value!r})" if isinstance(value, str | int | float) and "password" not in place else ""
-    return f"{where}: {place or 'settings'}: {message}{shown}"
-
-
-def _section(place: tuple[Any, ...]) -> type[BaseModel]:
-    """The settings class that has the keys at a place."""
-    section: type[BaseModel] = Settings
-    for part in place:
-        if isinstance(part, str) and part in section.model_fields:
-            annotation = section.model_fields[part].annotation
-            inner = [annotation, *get_args(annotation)]
-            section = next((t for t in inner if isinstance(t, type) and issubclass(t, BaseModel)), Settings)
-    return section
-
-
-def _nearest(name: str, section: type[BaseModel]) -> str:
-    known = list(section.model_fields)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
+    return flat(settings.model_dump(mode="json"))

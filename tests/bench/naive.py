@@ -21,12 +21,12 @@ from paho.mqtt.enums import CallbackAPIVersion
 class NaiveDaemon:
     """Handles messages on `sensors/<device>/temperature`; `threshold` in °C."""
 
-    def __init__(self, model: str, n_step: int, threshold: float) -> None:
+    def __init__(self, model: str, threshold: float) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self.n_step = n_step
+        self.n_step: int = self.session.get_inputs()[0].shape[1]
         self.threshold = threshold
         self.windows: dict[str, deque[float]] = {}
         self.forecasts: dict[str, float] = {}
@@ -67,10 +67,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True, help="of the broker on loopback")
     parser.add_argument("--count-port", type=int, required=True, help="where the count of readings is served")
     parser.add_argument("--model", required=True)
-    parser.add_argument("--n-step", type=int, default=30)
     parser.add_argument("--threshold", type=float, default=30.0)
     arguments = parser.parse_args()
-    daemon = NaiveDaemon(arguments.model, arguments.n_step, arguments.threshold)
+    daemon = NaiveDaemon(arguments.model, arguments.threshold)
     _serve_count(daemon, arguments.count_port)
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
     client.on_connect = lambda client, *_: client.subscribe("sensors/+/temperature")

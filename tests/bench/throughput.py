@@ -25,7 +25,8 @@ from tests.brokers import Message, Mosquitto, Subscriber
 N_DEVICE = 1000
 N_STEP = 30
 PROBE_C = 80.0  # the forecasts of the benchmark's model are near 20 °C
-POLL_S = 0.1
+POLL_S = 0.04
+PATIENCE_S = 3.0
 BURST = 10
 PROBES_PER_S = 50
 SETTINGS = """
@@ -70,14 +71,18 @@ class Load:
     def __init__(self, n_round: int) -> None:
         self._at = time.time() - n_round
 
+    def advance(self, seconds: float) -> None:
+        """Let the readings' own time go on."""
+        self._at += seconds
+
     def round(self, value: float = 20.0) -> bytes:
         """One reading of each device, encoded."""
-        self._at += 1.0
+        self.advance(1.0)
         return b"".join(self.reading(i, value + 0.001 * (i % 500)) for i in range(N_DEVICE))
 
     def burst(self, nth: int) -> bytes:
         """A few readings of the devices that are no probes, encoded."""
-        self._at += 0.001
+        self.advance(0.001)
         return b"".join(self.reading(500 + (BURST * nth + i) % 500, 20.0 + 0.01 * (nth % 7)) for i in range(BURST))
 
     def reading(self, device: int, value: float) -> bytes:
@@ -92,6 +97,7 @@ def prime(wire: Wire, measured: Measured, load: Load) -> None:
     while measured.count() == 0:
         if time.monotonic() > deadline:
             raise TimeoutError(f"{measured.name} handles nothing: {measured.log.read_text()[-2000:]}")
+        load.advance(0.001)
         wire.send(load.reading(0, 20.0))
         time.sleep(0.05)
 
@@ -99,19 +105,22 @@ def prime(wire: Wire, measured: Measured, load: Load) -> None:
 def flood(wire: Wire, measured: Measured, rounds: Sequence[bytes], in_flight: int) -> tuple[float, int]:
     """Send as fast as the candidate handles them: seconds that it took, and readings that never were handled."""
     base, handled, sent = measured.count(), 0, 0
-    began = time.monotonic()
+    began = progressed_at = time.monotonic()
+
+    def wait_for(least: int) -> None:
+        nonlocal handled, progressed_at
+        while handled < least and time.monotonic() < progressed_at + PATIENCE_S:
+            time.sleep(POLL_S)
+            before, handled = handled, measured.count() - base
+            if handled > before:
+                progressed_at = time.monotonic()
+
     for packets in rounds:
-        while sent + N_DEVICE - handled > in_flight:
-            time.sleep(POLL_S / 4)
-            handled = measured.count() - base
+        wait_for(sent + N_DEVICE - in_flight)
         wire.send(packets)
         sent += N_DEVICE
-    patience = 100
-    while handled < sent and patience:
-        time.sleep(POLL_S / 4)
-        before, handled = handled, measured.count() - base
-        patience = 100 if handled > before else patience - 1
-    return time.monotonic() - began, sent - handled
+    wait_for(sent)
+    return progressed_at - began, sent - handled
 
 
 def probe(wire: Wire, alerts: Subscriber, load: Load, n_probe: int, rate: float) -> list[float]:

@@ -1,27 +1,29 @@
-"""A Prometheus that has scraped a working daemon, for every test of the dashboard and the rules."""
+"""A Prometheus that scrapes a daemon at work, for every test of the dashboard and the rules."""
 
 import shutil
 from collections.abc import Iterator
 
 import pytest
 
+from tests.brokers import BrokerProcess, mosquitto_path
+from tests.deploy.daemon import daemon_at_work
 from tests.deploy.prometheus import MISSING_PROMETHEUS, Prometheus
-from tests.deploy.sources import working
 
 
 @pytest.fixture(scope="session")
-def metrics_address() -> Iterator[str]:
-    """Where the metrics of a daemon at work are served, as host:port."""
-    with working() as address:
+def metrics_address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a daemon at work serves its metrics, as host:port."""
+    broker: BrokerProcess = request.getfixturevalue("mosquitto" if mosquitto_path() else "amqtt")
+    with daemon_at_work(broker, tmp_path_factory.mktemp("daemon")) as address:
         yield address
 
 
 @pytest.fixture(scope="session")
-def prometheus(metrics_address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+def prometheus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """A Prometheus with the shipped settings and rules that has scraped the daemon several times."""
     if shutil.which("prometheus") is None:
         pytest.skip(MISSING_PROMETHEUS)
-    server = Prometheus(tmp_path_factory.mktemp("prometheus"), metrics_address)
+    server = Prometheus(tmp_path_factory.mktemp("prometheus"), request.getfixturevalue("metrics_address"))
     try:
         server.wait()
         yield server

@@ -43,8 +43,12 @@ class Prometheus:
         self._url = f"http://127.0.0.1:{(port := free_port())}"
         self._log = (folder / "log").open("w+", encoding="utf-8")
         self._process = subprocess.Popen(
-            ["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data"]
-            + [f"--web.listen-address=127.0.0.1:{port}"],
+            [
+                "prometheus",
+                "--config.file=prometheus.yml",
+                "--storage.tsdb.path=data",
+                f"--web.listen-address=127.0.0.1:{port}",
+            ],
             cwd=folder,
             stdout=self._log,
             stderr=subprocess.STDOUT,

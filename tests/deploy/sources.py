@@ -1,9 +1,7 @@
-"""A telemetry with everything in it that a daemon can report, for the tests of its page, dashboard and rules."""
+"""A telemetry with everything in it that a daemon can report."""
 
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,7 +9,7 @@ from forewarn.adapters.http import HttpServer
 from forewarn.adapters.telemetry import Telemetry
 from forewarn.core.alerts import Alert, AlertCleared, AlertRaised, AlertUpdated, Kind, SeriesEvicted, Severity
 from forewarn.core.card import Feature, ModelCard
-from forewarn.core.readings import Fleet, Outcome, Rejection, SeriesKey, SeriesState, Verdicts
+from forewarn.core.readings import Fleet, Floats, Outcome, Rejection, SeriesKey, SeriesState, Verdicts
 
 KEYS = tuple(SeriesKey(f"freezer-{i}", metric) for i in range(3) for metric in ("temperature", "humidity"))
 CARD = ModelCard(
@@ -23,7 +21,7 @@ def fleet_of(keys: Sequence[SeriesKey]) -> Fleet:
     """A row for each key, the states in turn; a series that warms up has a value and nothing more."""
     n = len(keys)
     state = (np.arange(n) % len(SeriesState)).astype(np.uint8)
-    value = 4.0 + np.arange(n)
+    value: Floats = 4.0 + np.arange(n, dtype=np.float64)
     expected = np.where(state == SeriesState.WARMING_UP, np.nan, value - 0.5)
     return Fleet(
         keys=tuple(keys),
@@ -97,18 +95,11 @@ def filled(keys: Sequence[SeriesKey] = KEYS) -> Telemetry:
     return telemetry
 
 
-@contextmanager
-def working() -> Iterator[str]:
-    """The address of a server with the metrics of a daemon that goes on working, as host:port."""
-    telemetry, done = filled(), threading.Event()
+def served(telemetry: Telemetry) -> HttpServer:
+    """A server with the telemetry's `/metrics`, on a free loopback port."""
 
-    def go_on() -> None:
-        while not done.wait(0.05):
-            work(telemetry)
+    def metrics() -> tuple[int, str, bytes]:
+        body, content_type = telemetry.exposition()
+        return 200, content_type, body
 
-    with HttpServer("127.0.0.1", 0, {"/metrics": lambda: (200, *reversed(telemetry.exposition()))}) as server:
-        thread = threading.Thread(target=go_on)
-        thread.start()
-        yield f"127.0.0.1:{server.port}"
-        done.set()
-        thread.join()
+    return HttpServer("127.0.0.1", 0, {"/metrics": metrics})

@@ -4,16 +4,28 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
-from forewarn.adapters.http import HttpServer
 from forewarn.core.readings import SeriesKey
 from tests.deploy.prometheus import MISSING_PROMETHEUS, SHIPPED, Prometheus, series_names
-from tests.deploy.sources import filled
+from tests.deploy.sources import filled, served
 
 needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason=MISSING_PROMETHEUS)
-HOSTILE = ('q"uote', "back\\slash\\n", "new\nline", "carriage\rreturn", "{}", 'a="b",c', "\U0001f600", "\u2028", "", "\x7f", "nul\0")
+HOSTILE = (
+    'q"uote',
+    "back\\slash\\n",
+    "new\nline",
+    "carriage\rreturn",
+    "{}",
+    'a="b",c',
+    "\U0001f600",
+    "\u2028",
+    "",
+    "\x7f",
+    "nul\0",
+)
 
 
 @needs_promtool
@@ -39,11 +51,18 @@ def test_every_rule_evaluates_and_reads_what_the_daemon_exposes(prometheus: Prom
         assert series_names(rule["query"]) <= known, rule["query"]
 
 
+def test_a_daemon_at_work_exposes_what_the_page_of_the_metrics_says(metrics_address: str) -> None:
+    with urlopen(f"http://{metrics_address}/metrics", timeout=10) as answer:
+        exposed = re.findall(r"^# TYPE (\w+)", answer.read().decode(), re.MULTILINE)
+    page = (SHIPPED.parents[1] / "docs" / "metrics.md").read_text("utf-8")
+    assert sorted(exposed) == sorted(re.findall(r"^\| `(\w+)` \| \w+ \|", page, re.MULTILINE))
+
+
 def test_a_scrape_survives_hostile_names_and_tells_them_apart(tmp_path: Path) -> None:
     if shutil.which("prometheus") is None:
         pytest.skip(MISSING_PROMETHEUS)
     telemetry = filled([*(SeriesKey(name, "m") for name in (*HOSTILE, "lone \udc80")), SeriesKey("left out", "m")])
-    with HttpServer("127.0.0.1", 0, {"/metrics": lambda: (200, *reversed(telemetry.exposition()))}) as server:
+    with served(telemetry) as server:
         prometheus = Prometheus(tmp_path, f"127.0.0.1:{server.port}")
         try:
             prometheus.wait(scrapes=2)

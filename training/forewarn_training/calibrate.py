@@ -8,6 +8,7 @@ anomalies in the validation part do not move.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,20 +24,17 @@ _TAIL = 0.02
 Floats = NDArray[np.float64]
 
 
-def calibrate(value: Floats, expected: Floats, device: NDArray[np.int64], *, own_error: bool = True) -> Calibration:
+def calibrate(value: Floats, expected: Floats, device: NDArray[np.int64]) -> Calibration:
     """Calibrate on lead 1.
 
     Args:
         value: `(n,)` readings, those of one device together and in order.
         expected: `(n,)` what was forecast for them.
         device: `(n,)` index of the device of each.
-        own_error: whether `mean_abs_residual` and `band_95` are told; not for a model that knows no sensor.
     """
     size = np.abs(value - expected)
-    start = Calibration(float(size.mean()), float(np.quantile(size, 0.95)))
-    known = start if own_error else Calibration()
-    threshold = threshold_of(scores(value, expected, device, known))
-    return Calibration(known.mean_abs_residual, known.band_95, threshold)
+    known = Calibration(float(size.mean()), float(np.quantile(size, 0.95)))
+    return replace(known, threshold_errors=threshold_of(scores(value, expected, device, known)))
 
 
 def scores(value: Floats, expected: Floats, device: NDArray[np.int64], start: Calibration) -> Floats:

@@ -58,10 +58,10 @@ class Evaluation:
             return "The readings of this part never change, so no model can do better than the last reading."
         gain = 1 - model.mae / naive.mae
         if gain > 0:
-            return f"One reading ahead the model's mean error is {gain:.1%} smaller than that of the last reading."
+            return f"One reading ahead the model's mean error is {gain:.1%} smaller than persistence's."
         return (
-            f"One reading ahead the model's mean error is {-gain:.1%} LARGER than that of the last reading: "
-            "it does not forecast these readings better than persistence."
+            f"One reading ahead the model's mean error is {-gain:.1%} LARGER than persistence's: on these readings "
+            "repeating the last one is the better forecast."
         )
 
 

@@ -47,7 +47,7 @@ def build(spec: NetworkSpec, weights: Weights, metadata: Mapping[str, str]) -> o
     """
     graph = _Graph()
     scaled, unit, last = _normalisation(graph, spec, weights)
-    hidden = _recurrent(graph, spec, weights, graph.add("Transpose", [scaled], "steps", perm=[1, 0, 2]))
+    hidden = _recurrent(graph, spec, weights, scaled)
     head = [hidden, graph.constant("head_w", weights["head.weight"].T), graph.constant("head_b", weights["head.bias"])]
     change = graph.add("Mul", [graph.add("Gemm", head, "scaled_change"), unit], "change")
     graph.add("Add", [last, change], "forecast")
@@ -68,30 +68,36 @@ def build(spec: NetworkSpec, weights: Weights, metadata: Mapping[str, str]) -> o
 
 
 def _normalisation(graph: _Graph, spec: NetworkSpec, weights: Weights) -> tuple[str, str, str]:
-    """Names of the scaled inputs, of the forecast's unit and of the target's last reading, as `Network.normalise`."""
+    """Names of the scaled inputs (n_step, batch, n_feature), of the forecast's unit and of the target's last reading,
+    both (batch or 1, horizon or 1), as `Network.normalise`.
+
+    Steps come first from the start: onnxruntime sums over the first axis by adding whole rows, so that a window's mean
+    is the same bits in any batch. Over the last axis the order of its sum depends on the window's place in memory.
+    """  # noqa: D205 - one sentence
     limit = graph.constant("difference_limit", DIFFERENCE_LIMIT)
     target = graph.constant("target", [spec.target_index], np.int64)
-    steps = graph.constant("step_axis", [1], np.int64)
-    last = graph.add("Gather", ["window", graph.constant("last_step", [spec.n_step - 1], np.int64)], "last", axis=1)
-    difference = graph.add("Sub", ["window", last], "unbounded_difference")
+    step_axis = graph.constant("step_axis", [0], np.int64)
+    window = graph.add("Transpose", ["window"], "steps", perm=[1, 0, 2])
+    last = graph.add("Gather", [window, graph.constant("last_step", [spec.n_step - 1], np.int64)], "last", axis=0)
+    difference = graph.add("Sub", [window, last], "unbounded_difference")
     floor = graph.constant("difference_floor", -DIFFERENCE_LIMIT)
     difference = graph.add("Clip", [difference, floor, limit], "difference")
     if spec.per_window:
-        mean = graph.add("ReduceMean", [difference], "mean", axes=[1], keepdims=1)
-        centred = graph.add("Abs", [graph.add("Sub", [difference, mean], "centred")], "deviation")
-        spread = graph.add("ReduceMean", [centred], "spread", axes=[1], keepdims=1)
+        mean = graph.add("ReduceMean", [difference], "mean", axes=[0], keepdims=1)
+        centred = graph.add("Sub", [difference, mean], "centred")
+        square = graph.add("Mul", [centred, centred], "square")
+        spread = graph.add("Sqrt", [graph.add("ReduceMean", [square], "variance", axes=[0], keepdims=1)], "spread")
         level = graph.add("Mul", [graph.add("Abs", [last], "level"), graph.constant("level_floor", LEVEL_FLOOR)], "rel")
         least = graph.add("Add", [level, graph.constant("scale_floor", SCALE_FLOOR)], "least_scale")
         scale = graph.add("Add", [spread, least], "scale")
-        flat = graph.add("Squeeze", [scale, steps], "flat_scale")
-        unit = graph.add("Gather", [flat, target], "unit", axis=1)
+        unit = graph.add("Gather", [graph.add("Squeeze", [scale, step_axis], "flat_scale"), target], "unit", axis=1)
     else:
         scale = graph.constant("input_scale", weights["input_scale"])
         unit = graph.constant("output_scale", weights["output_scale"][None, :])
     scaled = graph.add("Div", [difference, scale], "unbounded_input")
     bounds = [graph.constant("input_floor", -INPUT_LIMIT), graph.constant("input_limit", INPUT_LIMIT)]
     scaled = graph.add("Clip", [scaled, *bounds], "scaled")
-    flat_last = graph.add("Squeeze", [last, steps], "flat_last")
+    flat_last = graph.add("Squeeze", [last, step_axis], "flat_last")
     return scaled, unit, graph.add("Gather", [flat_last, target], "last_target", axis=1)
 
 
@@ -118,7 +124,7 @@ def _recurrent(graph: _Graph, spec: NetworkSpec, weights: Weights, steps: str) -
         graph.nodes.append(helper.make_node(spec.cell.upper(), inputs, outputs, name=f"layer{layer}", **attributes))
         if layer + 1 < spec.layers:
             steps = graph.add("Squeeze", [all_steps, axis], f"steps{layer + 1}")
-    return graph.add("Squeeze", [hidden, graph.constant("layer_axis", [0], np.int64)], "hidden")
+    return graph.add("Squeeze", [hidden, "step_axis"], "hidden")
 
 
 def _reordered(spec: NetworkSpec, stacked: NDArray[np.float32]) -> NDArray[np.float32]:

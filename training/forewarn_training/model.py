@@ -17,8 +17,10 @@ Cell = Literal["lstm", "gru"]
 
 # Scaled inputs beyond this are cut off: one absurd reading must not saturate the cell for a whole window.
 INPUT_LIMIT = 10.0
-# Differences beyond this are cut off, so that sums over a window stay finite in float32.
-DIFFERENCE_LIMIT = 1e30
+# Targets beyond this teach nothing but its direction: a window that was flat has next to no scale.
+TARGET_LIMIT = 20.0
+# Differences beyond this are cut off, so that the sum of 512 of their squares stays finite in float32.
+DIFFERENCE_LIMIT = 1e17
 # The least scale of a window that is normalised by itself: as a share of its level (float32 resolves 6e-8 of it), and
 # in engineering units, so that a constant zero divides by something.
 LEVEL_FLOOR = 1e-6
@@ -103,9 +105,9 @@ class Network(nn.Module):
 
 
 def spread(difference: Tensor) -> Tensor:
-    """Mean absolute deviation of each window `(batch, n_step, n_feature)` about its mean, `(batch, 1, n_feature)`."""
+    """Standard deviation of each window `(batch, n_step, n_feature)`, `(batch, 1, n_feature)`."""
     centred = difference - difference.mean(dim=1, keepdim=True)
-    return centred.abs().mean(dim=1, keepdim=True)
+    return (centred * centred).mean(dim=1, keepdim=True).sqrt()
 
 
 def count_parameters(network: Network) -> int:

@@ -14,7 +14,7 @@ _EXAMPLES = """examples:
   forewarn-train fit --data freezer.csv --out freezer.onnx
   forewarn-train fit --data ETTh1.csv --target OT --unit °C --out ett.onnx
   forewarn-train fit --data hall.csv --device-column sensor --features temperature,humidity --target temperature \\
-      --unit temperature=°C --unit humidity=%% --cell gru --out hall.onnx
+      --unit temperature=°C --unit humidity=% --cell gru --out hall.onnx
   forewarn-train evaluate --model freezer.onnx --data freezer.csv
 """
 
@@ -43,8 +43,8 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
 _FIT = (
     "Train a model on past readings and write it as one .onnx file, with a report beside it. The CSV has a header "
     "line, a column of times (ISO 8601, or epoch seconds or milliseconds), one or several columns of numbers, and a "
-    "column that names the device where there are several. The earliest 60 % of each device's readings train the model, the "
-    "next 20 % stop the training and calibrate the alert threshold, the last 20 % measure it."
+    "column that names the device where there are several. The earliest 60 % of each device's readings train the "
+    "model, the next 20 % stop the training and calibrate the alert threshold, the last 20 % measure it."
 )
 _EVALUATE = (
     "Print the mean absolute error (MAE), root mean square error (RMSE) and scaled error (MASE) of a model, of "

@@ -67,7 +67,7 @@ def errors_table(evaluation: Evaluation, unit: str) -> tuple[tuple[str, ...], li
 
 
 def _row(errors: Errors) -> tuple[str, ...]:
-    return errors.method, str(errors.lead), f"{errors.mae:.4g}", f"{errors.rmse:.4g}", f"{errors.mase:.3f}"
+    return errors.method, str(errors.lead), f"{errors.mae:#.4g}", f"{errors.rmse:#.4g}", f"{errors.mase:.3f}"
 
 
 def _about_table(story: Story) -> str:

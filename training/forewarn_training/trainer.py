@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from forewarn.errors import SettingsError
 from forewarn_training.data import Part
-from forewarn_training.model import Network
+from forewarn_training.model import TARGET_LIMIT, Network
 
 _CHECKPOINT_VERSION = 1
 _VALIDATION_BATCH = 2048
@@ -139,7 +139,7 @@ class Trainer:
     def _loss(self, part: Part, chosen: Tensor) -> Tensor:
         rows = chosen.numpy()
         scaled, last, unit = self.network.normalise(torch.from_numpy(part.inputs(rows)))
-        wanted = (torch.from_numpy(part.targets(rows)) - last) / unit
+        wanted = ((torch.from_numpy(part.targets(rows)) - last) / unit).clamp(-TARGET_LIMIT, TARGET_LIMIT)
         each_lead = (self.network.scaled_forecast(scaled) - wanted).abs().mean(dim=0)
         return (each_lead * self._lead_weights).sum()
 

@@ -87,6 +87,7 @@ def _complaint(host: str, port: int, error: Exception) -> str:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 64  # a full one makes a client try again after a second
 
     def __init__(
         self, family: int, address: tuple[str, int], routes: dict[str, Route], max_connections: int, timeout_s: float

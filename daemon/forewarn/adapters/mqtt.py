@@ -4,7 +4,8 @@ Rules that hold here:
 
 - The link has no thread of its own but for the moment of connecting (name lookup and TCP may block): the service calls
   `turn`, which waits for the network, reads what has come and returns it.
-- Socket reads are buffered: paho asks the kernel three times for each message, which costs as much as all else it does.
+- The link reads the socket itself: wire.py cuts the messages out of what has come, and paho gets every other packet.
+- A message of QoS 1 is acknowledged at the turn after the one that handed it over, when it has been worked on.
 - Whatever arrives, no callback raises. A lost connection is tried again with jittered exponential backoff, for ever.
 """
 
@@ -19,19 +20,20 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
 from forewarn.errors import ForewarnError
+from forewarn.wire import Inflow
 
 log = logging.getLogger(__name__)
 
+_C = TypeVar("_C", bound=paho.Client)
+
 READ_BYTES = 65_536
-BATCH_MOST = 2_048
-"""Messages that one turn hands over; the rest waits in the kernel and at the broker."""
 CONNECT_TIMEOUT_S = 3.0
 BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.5, 30.0
 _UNSENT_MOST = 1_000
@@ -74,32 +76,45 @@ class LastWill:
     payload: str
 
 
-class _Client(paho.Client):
-    """paho's client with buffered reads."""
+class _FedClient(paho.Client):
+    """paho's client, which reads from the packets it is given as long as there are any."""
 
-    _chunk = b""
-    _chunk_at = 0
+    _given: bytes | None = None
 
-    @property
-    def unread(self) -> bool:
-        """Whether bytes wait in the buffer."""
-        return self._chunk_at < len(self._chunk)
+    def give(self, packet: bytes) -> None:
+        """Let paho work on one packet that was read for it."""
+        self._given = packet
+        while self._given and self._sock is not None:
+            self.loop_read()
+        self._given = None
 
-    def forget(self) -> None:
-        """Drop the buffer of a connection that is over."""
-        self._chunk, self._chunk_at = b"", 0
+    def receive(self) -> bytes:
+        """Whatever has come, at most `READ_BYTES`; empty where nothing has, or the connection is over.
+
+        paho finds out the latter by itself.
+        """
+        try:
+            data = self._sock_recv(READ_BYTES)
+        except BlockingIOError:
+            return b""
+        except OSError:
+            data = b""
+        if not data:
+            self.loop_read()
+        return data
 
     def _sock_recv(self, bufsize: int) -> bytes:
-        if not self.unread:
-            self._chunk, self._chunk_at = super()._sock_recv(READ_BYTES), 0
-        start = self._chunk_at
-        self._chunk_at = min(start + bufsize, len(self._chunk))
-        return self._chunk[start : self._chunk_at]
+        if self._given is None:
+            return super()._sock_recv(bufsize)
+        if not self._given:  # paho would read further packets while messages of its own are under way
+            raise BlockingIOError
+        taken, self._given = self._given[:bufsize], self._given[bufsize:]
+        return taken
 
 
-def _client(broker: Broker, client_id: str) -> _Client:
+def _set_up(kind: type[_C], broker: Broker, client_id: str) -> _C:
     five = broker.protocol == "5"
-    client = _Client(
+    client = kind(
         CallbackAPIVersion.VERSION2,
         client_id=client_id,
         protocol=paho.MQTTv5 if five else paho.MQTTv311,
@@ -125,6 +140,7 @@ class MqttLink:
         qos: int,
         last_will: LastWill,
         max_unacknowledged: int,
+        max_payload_bytes: int,
     ) -> None:
         """Prepare the link; the first `turn` begins to connect.
 
@@ -135,6 +151,7 @@ class MqttLink:
             qos: of the subscriptions.
             last_will: published, retained, when the link breaks.
             max_unacknowledged: messages of QoS 1 that may wait for the broker; further ones are dropped and counted.
+            max_payload_bytes: longer payloads are handed over cut to one byte more.
         """
         self.broker = broker
         self.subscribed = False
@@ -142,7 +159,8 @@ class MqttLink:
         self.dropped = 0
         self._waiting: set[int] = set()
         self._subscriptions = [(topic, qos) for topic in subscriptions]
-        self._inbox: list[Message] = []
+        self._max_payload_bytes = max_payload_bytes
+        self._to_acknowledge: list[int] = []
         self._connecting: threading.Thread | None = None
         self._next_try_at = 0.0
         self._backoff_s = BACKOFF_FIRST_S
@@ -152,13 +170,13 @@ class MqttLink:
         self._poll = select.poll()
         self._poll.register(self._wake_in, select.POLLIN)
         self._watched: tuple[int, int] | None = None
-        self._client = client = _client(broker, client_id)
+        self._client = client = _set_up(_FedClient, broker, client_id)
+        client.manual_ack_set(True)  # noqa: FBT003 - the signature is the library's
         client.will_set(last_will.topic, last_will.payload, qos=1, retain=True)
         client.max_queued_messages_set(min(max_unacknowledged, 60_000))  # a message id has 16 bits
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
-        client.on_message = self._on_message
         client.on_publish = self._on_publish
 
     @property
@@ -173,15 +191,12 @@ class MqttLink:
         if not self._connection(timeout_s):
             return []
         client = self._client
-        readable, writable = self._wait(0.0 if client.unread else timeout_s)
+        self._acknowledge()
+        readable, writable = self._wait(timeout_s)
         if writable:
             client.loop_write()
-        if readable or client.unread:
-            client.loop_read()
-            while client.unread and client.socket() is not None and len(self._inbox) < BATCH_MOST:
-                client.loop_read()
+        messages = self._receive() if readable else []
         client.loop_misc()
-        messages, self._inbox = self._inbox, []
         return messages
 
     def wake(self) -> None:
@@ -200,13 +215,38 @@ class MqttLink:
     def close(self, timeout_s: float) -> bool:
         """Send what waits, disconnect, and return whether everything was acknowledged in time."""
         ends_at = time.monotonic() + timeout_s
+        if self._connecting is None and self._client.socket() is not None:
+            self._acknowledge()
         while self.unacknowledged and self.subscribed and time.monotonic() < ends_at:
             self.turn(0.05)
+            self._to_acknowledge.clear()  # what comes now is not worked on any more
         if self._connecting is None and self._client.socket() is not None:
             self._client.disconnect()
             while self._client.want_write() and time.monotonic() < ends_at:
                 self._client.loop_write()
         return self.unacknowledged == 0
+
+    def _receive(self) -> list[Message]:
+        """Read once, and return the messages that are complete now."""
+        publishes, others = self._inflow.feed(self._client.receive())
+        for packet in others:
+            self._client.give(packet)
+        now = time.time()
+        messages = []
+        for topic, payload, mid, retain in publishes:
+            if mid:
+                self._to_acknowledge.append(mid)
+            try:
+                name = topic.decode()
+            except UnicodeDecodeError:
+                name = ""  # matches no pattern
+            messages.append(Message(name, payload, now, retain))
+        return messages
+
+    def _acknowledge(self) -> None:
+        for mid in self._to_acknowledge:
+            self._client.ack(mid, 1)
+        self._to_acknowledge.clear()
 
     # -- connecting -------------------------------------------------------------------------------------------------
 
@@ -224,7 +264,8 @@ class MqttLink:
             return False
         self._next_try_at = time.monotonic() + self._backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         self._backoff_s = min(2 * self._backoff_s, BACKOFF_MOST_S)
-        self._client.forget()
+        self._inflow = Inflow(five=self.broker.protocol == "5", most=self._max_payload_bytes)
+        self._to_acknowledge.clear()
         self._connecting = threading.Thread(target=self._connect, name="mqtt-connect", daemon=True)
         self._connecting.start()
         return False
@@ -294,13 +335,6 @@ class MqttLink:
             log.warning("connection to %s lost: %s", self.broker, reason)
         self.subscribed = False
 
-    def _on_message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:  # noqa: ANN401 - the same
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            topic = ""  # matches no pattern
-        self._inbox.append(Message(topic, bytes(message.payload), time.time(), message.retain))
-
     def _on_publish(self, _client: Any, _data: Any, mid: int, _reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - the same
         self._waiting.discard(mid)
 
@@ -321,7 +355,7 @@ class MqttClient:
         self._subscriptions = [(topic, 1) for topic in subscriptions]
         self._ready = threading.Event()
         self._refusal: str | None = None
-        self._client = client = _client(broker, client_id)
+        self._client = client = _set_up(paho.Client, broker, client_id)
         client.on_connect = self._on_connect
         client.on_subscribe = lambda *_: self._ready.set()
         client.on_message = lambda _c, _d, message: (

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -50,18 +51,17 @@ def load_model(path: Path, *, observe: Observe | None = None) -> "OnnxForecaster
         ModelError: in one line, what is wrong with the file and what to do.
     """
     content = _read(path)
-    session = _session(path, content)
-    metadata = session.get_modelmeta().custom_metadata_map
+    opened = _open(path, content)
     for key in (CARD_KEY, GOLDEN_KEY):
-        if key not in metadata:
+        if key not in opened.metadata:
             raise ModelError(f"{path}: has no {key} in its metadata: it is no model of forewarn-train, {_AGAIN}")
     try:
-        card = ModelCard.from_json(metadata[CARD_KEY])
-        golden = GoldenSample.from_json(metadata[GOLDEN_KEY])
+        card = ModelCard.from_json(opened.metadata[CARD_KEY])
+        golden = GoldenSample.from_json(opened.metadata[GOLDEN_KEY])
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-    _check_shapes(path, session, card)
-    forecaster = OnnxForecaster(session, card, hashlib.sha256(content).hexdigest(), path, observe)
+    _check_shapes(path, opened, card)
+    forecaster = OnnxForecaster(opened.session, card, hashlib.sha256(content).hexdigest(), path, observe)
     _check_golden(path, forecaster, golden)
     return forecaster
 
@@ -116,7 +116,23 @@ def _read(path: Path) -> bytes:
         raise ModelError(f"{path}: cannot be read ({error.strerror}): check the path and its permissions") from error
 
 
-def _session(path: Path, content: bytes) -> onnxruntime.InferenceSession:
+class _Tensor(NamedTuple):
+    """An input or output of a graph; a free dimension is a name or None."""
+
+    name: str
+    type: str
+    shape: list[int | str | None]
+
+
+class _Opened(NamedTuple):
+    session: onnxruntime.InferenceSession
+    metadata: dict[str, str]
+    inputs: list[_Tensor]
+    outputs: list[_Tensor]
+
+
+def _open(path: Path, content: bytes) -> _Opened:
+    """Let onnxruntime read the file, and ask it everything whose answer may be damaged."""
     onnxruntime.set_default_logger_severity(_SILENT)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -125,8 +141,16 @@ def _session(path: Path, content: bytes) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = _SILENT
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
+        session = onnxruntime.InferenceSession(
+            content,
+            options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=0,  # else it prints before it tries the same provider again
+        )
+        inputs = [_Tensor(i.name, i.type, i.shape) for i in session.get_inputs()]
+        outputs = [_Tensor(o.name, o.type, o.shape) for o in session.get_outputs()]
+        return _Opened(session, session.get_modelmeta().custom_metadata_map, inputs, outputs)
+    except Exception as error:  # of many types, and with no common one of its own
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
             f"{path}: onnxruntime cannot load it ({reason}): the file is damaged or no ONNX model, copy it again or "
@@ -134,17 +158,17 @@ def _session(path: Path, content: bytes) -> onnxruntime.InferenceSession:
         ) from error
 
 
-def _check_shapes(path: Path, session: onnxruntime.InferenceSession, card: ModelCard) -> None:
-    """Compare the graph's inputs and outputs with what the card promises; a batch has a name or None, not a number."""
+def _check_shapes(path: Path, opened: _Opened, card: ModelCard) -> None:
+    """Compare the graph's inputs and outputs with what the card promises."""
     for kind, found, name, shape in (
-        ("input", session.get_inputs(), _INPUT, [card.n_step, len(card.features)]),
-        ("output", session.get_outputs(), _OUTPUT, [card.horizon]),
+        ("input", opened.inputs, _INPUT, [card.n_step, len(card.features)]),
+        ("output", opened.outputs, _OUTPUT, [card.horizon]),
     ):
         told = ", ".join(f"{i.name} {i.type} {i.shape}" for i in found)
         if (
             [i.name for i in found] != [name]
             or found[0].type != "tensor(float)"
-            or list(found[0].shape[1:]) != shape
+            or found[0].shape[1:] != shape
             or isinstance(found[0].shape[0], int)
         ):
             raise ModelError(

@@ -77,7 +77,7 @@ class Telemetry(Collector):
         self._events = dict.fromkeys(product(Kind, Severity, _EVENTS.values()), 0)
         self._active: set[tuple[SeriesKey, Kind]] = set()
         self._is_connected, self._connects = False, 0
-        self._queues = dict.fromkeys(("inbox", "outbox"), (0, 0))  # depth, dropped
+        self._queues: dict[str, tuple[int, int]] = {}  # depth, dropped
         self._batch = _Histogram("forewarn_batch_readings", "Readings judged together.", _READINGS)
         self._latency = _Histogram(
             "forewarn_reading_latency_seconds", "From a reading's arrival to its verdict.", _LATENCY_S
@@ -150,12 +150,12 @@ class Telemetry(Collector):
             self._queues["inbox"] = depth, dropped
 
     def outbox(self, depth: int, dropped: int) -> None:
-        """Messages that wait to be published, and how many were dropped since the start."""
+        """Messages that the broker has not acknowledged, and how many were dropped since the start."""
         with self._lock:
             self._queues["outbox"] = depth, dropped
 
     def published(self, n: int) -> None:
-        """N messages were handed to the broker."""
+        """N messages were handed over for the broker."""
         with self._lock:
             self._published += n
 
@@ -184,7 +184,7 @@ class Telemetry(Collector):
         yield _filled(depth, (([name], depth) for name, (depth, _) in self._queues.items()))
         dropped = _Counter("forewarn_dropped_total", "Messages dropped from a full queue.", labels=["queue"])
         yield _filled(dropped, (([name], dropped) for name, (_, dropped) in self._queues.items()))
-        yield _Counter("forewarn_messages_published_total", "Messages handed to the broker.", self._published)
+        yield _Counter("forewarn_messages_published_total", "Messages handed over for the broker.", self._published)
 
     def _of_readings(self) -> Iterator[Metric]:
         judged = dict(zip(Outcome, self._outcomes.tolist(), strict=True))

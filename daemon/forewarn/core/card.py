@@ -144,7 +144,7 @@ class ModelCard:
             raw["features"] = tuple(Feature(**feature) for feature in raw["features"])
             raw["calibration"] = Calibration(**raw.get("calibration", {}))
             card = cls(**raw) if not unknown else None
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise ModelError(
                 f"the model's card cannot be read ({error}): export the model again with forewarn-train"
             ) from error
@@ -173,13 +173,15 @@ class GoldenSample:
         """Refuse a sample that would prove nothing.
 
         Raises:
-            ModelError: where it is empty, has other shapes than those above, or a scale that is no positive number.
+            ModelError: where it is empty, not finite, of other shapes than those above, or has no positive scale.
         """
         rows = len(self.window) if self.window.ndim == 3 and self.forecast.ndim == 2 else 0
-        if not (rows and len(self.forecast) == rows and math.isfinite(self.scale) and self.scale > 0):
+        finite = np.isfinite(self.window).all() and np.isfinite(self.forecast).all() and math.isfinite(self.scale)
+        if not (rows and len(self.forecast) == rows and finite and self.scale > 0):
             raise ModelError(
                 f"the model's golden sample has a window of shape {self.window.shape}, a forecast of shape "
-                f"{self.forecast.shape} and a scale of {self.scale}: export the model again with forewarn-train"
+                f"{self.forecast.shape} and a scale of {self.scale}, or is not finite: "
+                "export the model again with forewarn-train"
             )
 
     def to_json(self) -> str:
@@ -195,10 +197,10 @@ class GoldenSample:
         """
         try:
             raw = json.loads(text)
-            return cls(
-                np.asarray(raw["window"], np.float32), np.asarray(raw["forecast"], np.float32), float(raw["scale"])
-            )
-        except (ValueError, TypeError, KeyError) as error:
+            with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused
+                window, forecast = (np.asarray(raw[key], np.float32) for key in ("window", "forecast"))
+            return cls(window, forecast, float(raw["scale"]))
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise ModelError(
                 f"the model's golden sample cannot be read ({error}): export the model again with forewarn-train"
             ) from error

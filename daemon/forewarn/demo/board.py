@@ -14,7 +14,6 @@ from typing import Any, Final
 from forewarn.demo.tally import Tally
 
 ROOT: Final = "forewarn/demo"
-WARMING_UP: Final = "warming up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +32,8 @@ class Row:
         """What was expected and what came."""
         if self.expected is None or self.lower is None or self.upper is None:
             return f"{self.device} reads {self.value:.2f} °C"
-        half = (self.upper - self.lower) / 2
-        return f"{self.device} reads {self.value:.2f} °C; {self.expected:.2f} ± {half:.2f} °C was expected"
+        band = f" ± {(self.upper - self.lower) / 2:.2f}" if self.upper > self.lower else ""
+        return f"{self.device} reads {self.value:.2f} °C; {self.expected:.2f}{band} °C was expected"
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,10 +185,13 @@ def _summary(board: Board) -> list[str]:
 
 
 def _title(spec: DemoSpec, port: int, metrics_url: str) -> str:
+    """Three lines of at most 80 characters."""
+    reading_s = CADENCE_S / spec.speed
+    forecasts, alerts, faults = (f"{n * reading_s:.0f} s" for n in (30, 60, _WARM_UP_READINGS))
     return (
-        f"forewarn {__version__} demo: {spec.n_device} simulated sensors, a reading of each every "
-        f"{CADENCE_S / spec.speed:.2g} s (one simulated minute)\n"
-        f"broker mqtt://{HOST}:{port}  metrics {metrics_url}  Ctrl-C ends it"
+        f"forewarn {__version__} demo: {spec.n_device} simulated sensors, a reading of each every {reading_s:.2g} s\n"
+        f"broker mqtt://{HOST}:{port}   metrics {metrics_url}\n"
+        f"forecasts begin after {forecasts}, alerts after {alerts}, faults after {faults}; Ctrl-C ends it"
     )
 
 
@@ -200,7 +203,8 @@ def _require_extra() -> None:
 @contextmanager
 def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
     """SIGINT, SIGTERM and SIGHUP set `stop` within the block."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    known = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores SIGHUP
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
     try:
         yield

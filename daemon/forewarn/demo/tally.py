@@ -19,6 +19,11 @@ class TimedFault(NamedTuple):
     started_at: float
     ended_at: float
 
+    @property
+    def seen_s(self) -> float:
+        """Seconds from its start in which it is shown."""
+        return max(self.ended_at - self.started_at, 2.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -62,8 +67,8 @@ class Tally:
     recovery_s: float
 
     def active(self, device: str, now: float) -> str | None:
-        """The kind of the fault that a device has now."""
-        now_on = (f.kind for f in self.faults if f.device == device and f.started_at <= now <= f.ended_at)
+        """The kind of the fault that a device has now, or had a moment ago: a spike is over before it is seen."""
+        now_on = (f.kind for f in self.faults if f.device == device and 0 <= now - f.started_at <= f.seen_s)
         return next(now_on, None)
 
     def account(self, raised: list[tuple[str, float]], until: float) -> Account:

@@ -17,7 +17,8 @@ from rich.text import Text
 from forewarn.demo.board import Board, Notice, Row
 
 _FORECAST_EVERY_S: Final = 2.0
-_MOST_NOTICES: Final = 8
+_LEAST_NOTICES: Final = 4
+_NOT_DEVICES: Final = 8  # lines for title, heads, caption, gap and cursor
 _TYPE_WORDS: Final = {"raised": "ALERT", "updated": "alert", "cleared": "cleared"}
 
 
@@ -111,14 +112,16 @@ class LiveView:
     def show(self, board: Board) -> None:
         """Redraw."""
         title = Text(self._title, style="dim")
-        notices = board.notices()[-_MOST_NOTICES:]
-        room = self._console.height - len(self._title.splitlines()) - _MOST_NOTICES - 5
-        self._live.update(Group(title, _table(board, max(3, room)), _alerts(notices)), refresh=True)
+        room = self._console.height - _NOT_DEVICES - _LEAST_NOTICES
+        table = _table(board, room)
+        n_notice = max(_LEAST_NOTICES, self._console.height - _NOT_DEVICES - table.row_count)
+        self._live.update(Group(title, table, _alerts(board.notices()[-n_notice:])), refresh=True)
 
 
 def _table(board: Board, room: int) -> Table:
     """As many devices as there is room for, those with an alert or a fault first where there are too many."""
     rows = board.rows
+    room = max(3, room)
     left_out = len(rows) - room
     if left_out > 0:
         urgent = sorted(rows, key=lambda row: not (board.state(row).startswith("ALERT") or board.injected(row.device)))
@@ -127,8 +130,8 @@ def _table(board: Board, room: int) -> Table:
     table.add_column("device", min_width=11)
     for name in ("reading °C", "expected °C", "±"):
         table.add_column(name, justify="right", min_width=len(name))
-    table.add_column("state", min_width=22)
-    table.add_column("injected fault", min_width=14)
+    table.add_column("state", min_width=14)
+    table.add_column("injected", min_width=11)
     for row in rows:
         state = board.state(row)
         style = "bold red" if state.startswith("ALERT") else "green" if state == "ok" else "dim"
@@ -139,7 +142,7 @@ def _table(board: Board, room: int) -> Table:
 
 
 def _alerts(notices: list[Notice]) -> Text:
-    text = Text("\nalerts, as they arrive over MQTT", style="bold")
+    text = Text("\nalerts, as they arrive over MQTT", style="bold", no_wrap=True, overflow="ellipsis")
     text.append("" if notices else "\n  none yet", style="not bold dim")
     for notice in notices:
         at = datetime.fromtimestamp(notice.arrived_at).astimezone().strftime("%H:%M:%S")

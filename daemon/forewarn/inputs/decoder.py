@@ -3,7 +3,8 @@
 Rules that hold here:
 
 - A message becomes readings or exactly one rejection; nothing a device sends raises past `decode`.
-- What a topic means is looked up once and remembered, for a bounded number of topics.
+- What a topic means is looked up once and remembered, for a bounded number of short topics. A rejection is not: names
+  that are made up cost time, but neither memory nor what is remembered of real devices.
 - A model with one feature judges each metric as a series of its own. A model with several needs them all in one
   message; the series then has the name of the target.
 """
@@ -21,6 +22,7 @@ from forewarn.inputs.times import epoch_seconds
 from forewarn.inputs.topics import TopicPattern, checked_name
 
 MAX_TOPICS = 100_000
+MAX_TOPIC = 512  # characters; a longer topic is looked up each time
 
 
 class Reading(NamedTuple):
@@ -55,13 +57,12 @@ class Input:
 
 
 class _Route(NamedTuple):
-    """What a topic means: its input, or why it has none."""
+    """What a topic means; `key` where it alone says which series it is."""
 
-    source: Input | None
+    source: Input
     device: str | None
     metric: str | None
     key: SeriesKey | None
-    rejection: PayloadError | None
 
 
 class Decoder:
@@ -83,12 +84,10 @@ class Decoder:
         """
         route = self._routes.get(topic) or self._learn(topic)
         source = route.source
-        if source is None:
-            raise route.rejection or PayloadError(Rejection.NO_ROUTE, topic[:80])
         if len(payload) > self._most:
             raise PayloadError(Rejection.TOO_LARGE, f"{len(payload)} bytes, limits.max_payload_bytes is {self._most}")
         if retained and not source.retained:
-            raise PayloadError(Rejection.RETAINED, topic[:80])
+            raise PayloadError(Rejection.RETAINED, f"{topic[:80]!r}")
         if source.dialect == "json":
             return self._json(source, route, payload)
         if route.key is None:
@@ -96,9 +95,11 @@ class Decoder:
         return (Reading(route.key, None, (parse_number(payload),)),)
 
     def _learn(self, topic: str) -> _Route:
-        if len(self._routes) >= MAX_TOPICS:
-            self._routes.clear()
-        route = self._routes[topic] = self._route(topic)
+        route = self._route(topic)
+        if len(topic) <= MAX_TOPIC:
+            if len(self._routes) >= MAX_TOPICS:
+                self._routes.clear()
+            self._routes[topic] = route
         return route
 
     def _route(self, topic: str) -> _Route:
@@ -106,15 +107,11 @@ class Decoder:
             names = source.pattern.match(topic)
             if names is None:
                 continue
-            try:
-                device = checked_name(names["device"]) if "device" in names else None
-                metric = checked_name(names["metric"]) if "metric" in names else source.metric
-            except PayloadError as error:
-                return _Route(None, None, None, None, error)
-            single = len(self._features) == 1 and device is not None and metric is not None
-            key = SeriesKey(device, metric) if single and device and metric else None
-            return _Route(source, device, metric, key, None)
-        return _Route(None, None, None, None, None)
+            device = checked_name(names["device"]) if "device" in names else None
+            metric = checked_name(names["metric"]) if "metric" in names else source.metric
+            key = SeriesKey(device, metric) if device and metric and len(self._features) == 1 else None
+            return _Route(source, device, metric, key)
+        raise PayloadError(Rejection.NO_ROUTE, f"{topic[:80]!r}")
 
     def _json(self, source: Input, route: _Route, payload: bytes) -> Sequence[Reading]:
         document = json_paths.parse_json(payload)

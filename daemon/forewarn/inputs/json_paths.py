@@ -15,7 +15,8 @@ def parse_json(payload: bytes) -> Any:  # noqa: ANN401 - JSON is any of its type
         PayloadError: `not_text` or `not_json`.
     """
     try:
-        return json.loads(payload)
+        # Decoded here since json would take bytes for UTF-16 or UTF-32 where they look like it.
+        return json.loads(payload.decode().removeprefix("\ufeff"))
     except UnicodeDecodeError as error:
         raise PayloadError(Rejection.NOT_TEXT, str(error)) from error
     except (ValueError, RecursionError) as error:
@@ -23,7 +24,10 @@ def parse_json(payload: bytes) -> Any:  # noqa: ANN401 - JSON is any of its type
 
 
 def follow(document: Any, path: Sequence[str]) -> Any:  # noqa: ANN401 - the same
-    """What a path leads to; None where it leads nowhere, as for an explicit null. A key that contains dots itself is not reachable."""
+    """What a path leads to; None where it leads nowhere, as for an explicit null.
+
+    A key that contains dots itself is not reachable.
+    """
     for step in path:
         if isinstance(document, dict):
             document = document.get(step)

@@ -2,7 +2,7 @@
 
 `sensors/{device}/{metric}` subscribes to `sensors/+/+` and takes the names from the topic. A name becomes part of the
 topics that `forewarn` publishes and of metric labels, so what could reach another topic or confuse a reader is refused:
-`/ + #`, control, format (bidirectional overrides among them), surrogate and private characters.
+`/ + #`, line ends, control, format (bidirectional overrides among them), surrogate and private characters.
 """
 
 import re
@@ -14,6 +14,7 @@ from forewarn.errors import PayloadError
 MAX_NAME = 128
 _NAMES = ("device", "metric")
 _HOLE = re.compile(r"\{([^{}]*)\}")
+_REFUSED = "/+#\u2028\u2029"  # and what Unicode has as C: control, format, surrogate, private, unassigned
 _PLAIN = re.compile(r"[A-Za-z0-9_.:\-]{1,128}")
 
 
@@ -27,8 +28,10 @@ class TopicPattern:
             ValueError: saying what is wrong with it.
         """
         levels = text.split("/")
-        if not text or "\0" in text or len(text.encode("utf-8", "replace")) > 65_535:
+        if not text or "\0" in text or len(text.encode()) > 65_535:
             raise ValueError(f"topic {text!r}: 1 to 65,535 bytes without NUL are needed")
+        if levels[0] == "$share":
+            raise ValueError(f"topic {text!r}: a shared subscription would hide the readings that others are given")
         self.text = text
         self.names: dict[str, int] = {}
         for place, level in enumerate(levels):
@@ -78,6 +81,6 @@ def checked_name(name: str) -> str:
     """
     if _PLAIN.fullmatch(name):
         return name
-    if not 1 <= len(name) <= MAX_NAME or any(c in "/+#" or unicodedata.category(c)[0] == "C" for c in name):
+    if not 1 <= len(name) <= MAX_NAME or any(c in _REFUSED or unicodedata.category(c)[0] == "C" for c in name):
         raise PayloadError(Rejection.BAD_DEVICE, f"{name[:40]!r}")
     return name

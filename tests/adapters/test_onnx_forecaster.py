@@ -1,0 +1,228 @@
+"""Loading a model: what is proven first, what is refused, and that a batch does not change a forecast."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from forewarn.adapters.onnx_forecaster import STARTER, load_model, resolve_model
+from forewarn.core.card import CARD_KEY, GOLDEN_KEY, GoldenSample
+from forewarn.errors import ModelError
+
+MODELS = Path(__file__).parent.parent / "models"
+TINY, PAIR = MODELS / "tiny.onnx", MODELS / "pair.onnx"
+REACH = 0.05  # of the tiny models: see tests/models/generate.py
+
+
+def rewritten(source: Path, target: Path, change: Callable[[str, str], str | None]) -> Path:
+    """A copy whose metadata entries went through `change(key, value)`; None drops one."""
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(source)
+    entries = {e.key: change(e.key, e.value) for e in model.metadata_props}
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, {key: value for key, value in entries.items() if value is not None})
+    onnx.save(model, target)
+    return target
+
+
+def with_json(key: str, **changes: object) -> Callable[[str, str], str]:
+    """A change of some fields of one metadata entry that is JSON."""
+    return lambda k, text: json.dumps({**json.loads(text), **changes}) if k == key else text
+
+
+@pytest.mark.parametrize(("path", "n_step", "n_feature"), [(TINY, 6, 1), (PAIR, 5, 2), (STARTER, 30, 1)])
+def test_a_model_forecasts_from_engineering_units(path: Path, n_step: int, n_feature: int) -> None:
+    model = load_model(path)
+    windows = np.random.default_rng(0).normal(-20, 1, (7, n_step, n_feature)).astype(np.float32)
+    forecast = model.forecast(windows)
+    assert forecast.shape == (7, model.card.horizon)
+    assert forecast.dtype == np.float32
+    assert np.abs(forecast - windows[:, -1, :1]).max() < 5
+
+
+def test_the_tiny_models_stay_near_the_last_temperature_and_see_every_reading() -> None:
+    for path in (TINY, PAIR):
+        model = load_model(path)
+        window = (
+            np.random.default_rng(1).normal(20, 1, (1, model.card.n_step, len(model.card.features))).astype(np.float32)
+        )
+        plain = model.forecast(window)
+        assert np.abs(plain - window[:, -1, :1]).max() <= REACH
+        for step in range(model.card.n_step):
+            moved = window.copy()
+            moved[:, step] += 1
+            assert not np.array_equal(model.forecast(moved), plain)
+
+
+@pytest.mark.parametrize("path", [TINY, PAIR, STARTER])
+def test_a_forecast_is_the_same_bits_in_a_batch_of_any_size(path: Path) -> None:
+    model = load_model(path)
+    random = np.random.default_rng(2)
+    windows = random.normal(20, 3, (1024, model.card.n_step, len(model.card.features))).astype(np.float32)
+    whole = model.forecast(windows)
+    for size in (1, 2, 3, 7, 16, 33, 100, 255, 256, 257, 1000):
+        parts = [model.forecast(windows[i : i + size]) for i in range(0, 1024, size)]
+        assert np.concatenate(parts).tobytes() == whole.tobytes()
+
+
+def test_no_windows_give_no_forecasts() -> None:
+    assert load_model(TINY).forecast(np.empty((0, 6, 1), np.float32)).shape == (0, 3)
+
+
+def test_windows_of_another_shape_are_refused() -> None:
+    with pytest.raises(ValueError, match="6 steps"):
+        load_model(TINY).forecast(np.zeros((1, 7, 1), np.float32))
+
+
+def test_observe_is_told_of_each_inference_call() -> None:
+    calls: list[tuple[int, float]] = []
+    model = load_model(TINY, observe=lambda n, seconds: calls.append((n, seconds)))
+    calls.clear()
+    model.forecast(np.zeros((600, 6, 1), np.float32))
+    assert [n for n, _ in calls] == [256, 256, 88]
+    assert all(seconds > 0 for _, seconds in calls)
+
+
+def test_starter_is_the_model_that_ships() -> None:
+    assert resolve_model("starter") == STARTER
+    assert resolve_model("a/b.onnx") == Path("a/b.onnx")
+    assert load_model(STARTER).card.name == "starter"
+
+
+@pytest.mark.parametrize("level", [-20.0, 0.0, 70.0, 400.0, 1e6, -3e9, 1e37])
+@pytest.mark.parametrize("amplitude", [0.0, 1e-12, 1e-3, 1.0, 1e5, 1e37])
+def test_the_starter_gives_a_number_for_any_level_and_amplitude(level: float, amplitude: float) -> None:
+    shape = np.random.default_rng(3).normal(size=(50, 30, 1))
+    window = (level + amplitude * shape).astype(np.float32)
+    forecast = load_model(STARTER).forecast(window)
+    assert np.isfinite(forecast).all()
+    reach = np.abs(window - window[:, -1:]).max(axis=(1, 2)) + 1e-5 * abs(level) + 1e-20
+    assert (np.abs(forecast - window[:, -1]).max(axis=1) <= 3 * reach).all()
+
+
+def test_the_starter_says_that_a_constant_goes_on() -> None:
+    for level in (0.0, 4.2, -18.0, 1e6):
+        window = np.full((1, 30, 1), level, np.float32)
+        assert load_model(STARTER).forecast(window) == pytest.approx(level, rel=1e-5, abs=1e-20)
+
+
+def test_the_starter_does_not_care_for_the_scale() -> None:
+    model = load_model(STARTER)
+    shape = np.cumsum(np.random.default_rng(4).normal(size=(20, 30, 1)), axis=1).astype(np.float32)
+    assert model.forecast(shape * 1024) == pytest.approx(model.forecast(shape) * 1024, rel=1e-4, abs=1.0)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no\.onnx: does not exist: give the path"):
+        load_model(tmp_path / "no.onnx")
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is no file"):
+        load_model(tmp_path)
+
+
+def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "huge.onnx"
+    with path.open("wb") as stream:
+        stream.truncate(2**33)
+    with pytest.raises(ModelError, match="train a smaller model"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_a_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
+    content = TINY.read_bytes()
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ModelError, match=r"cut\.onnx: ") as caught:
+        load_model(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_flipped_byte_can_crash_the_load_or_change_a_forecast(tmp_path: Path) -> None:
+    content = bytearray(TINY.read_bytes())
+    window = np.random.default_rng(5).normal(20, 1, (1, 6, 1)).astype(np.float32)
+    good = load_model(TINY).forecast(window)
+    path = tmp_path / "flipped.onnx"
+    for at in range(0, len(content), 29):
+        damaged = content.copy()
+        damaged[at] ^= 0x55
+        path.write_bytes(damaged)
+        try:
+            forecast = load_model(path).forecast(window)
+        except ModelError:
+            continue
+        assert np.abs(forecast - good).max() < 0.01
+
+
+def test_a_text_file_is_refused_with_nothing_else_on_standard_error(tmp_path: Path) -> None:
+    path = tmp_path / "text.onnx"
+    path.write_text("not a model at all\n" * 50)
+    program = "import sys; from pathlib import Path; from forewarn.adapters.onnx_forecaster import load_model\n"
+    program += "try: load_model(Path(sys.argv[1]))\nexcept Exception as e: print(type(e).__name__)"
+    ran = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
+    assert (ran.stdout, ran.stderr) == ("ModelError\n", "")
+
+
+@pytest.mark.parametrize("key", [CARD_KEY, GOLDEN_KEY])
+def test_a_model_without_card_or_golden_sample_is_refused(tmp_path: Path, key: str) -> None:
+    path = rewritten(TINY, tmp_path / "a.onnx", lambda k, text: None if k == key else text)
+    with pytest.raises(ModelError, match=f"has no {key} in its metadata.*forewarn-train"):
+        load_model(path)
+
+
+def test_a_card_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    path = rewritten(TINY, tmp_path / "a.onnx", lambda k, text: "{" if k == CARD_KEY else text)
+    with pytest.raises(ModelError, match=r"a\.onnx: the model's card cannot be read"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    "change", [{"n_step": 7}, {"horizon": 2}, {"features": [{"name": "temperature"}, {"name": "b"}]}]
+)
+def test_shapes_that_differ_from_the_card_are_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    path = rewritten(TINY, tmp_path / "a.onnx", with_json(CARD_KEY, **change))
+    with pytest.raises(ModelError, match=r"its (input|output) is .*, the card says"):
+        load_model(path)
+
+
+def test_a_model_that_disagrees_with_its_golden_sample_is_refused(tmp_path: Path) -> None:
+    golden = load_golden(TINY)
+    forecast = golden.forecast.copy()
+    forecast[0, 0] += 2 * golden.TOLERANCE * golden.scale
+    path = rewritten(TINY, tmp_path / "a.onnx", with_json(GOLDEN_KEY, forecast=forecast.tolist()))
+    with pytest.raises(ModelError, match=r"golden sample comes out 0\.0002 of the scale away"):
+        load_model(path)
+
+
+def test_a_golden_sample_of_another_shape_is_refused(tmp_path: Path) -> None:
+    window = load_golden(TINY).window[:, 1:].tolist()
+    path = rewritten(TINY, tmp_path / "a.onnx", with_json(GOLDEN_KEY, window=window))
+    with pytest.raises(ModelError, match="golden sample cannot be run"):
+        load_model(path)
+
+
+def test_a_graph_with_a_fixed_batch_is_refused(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(TINY)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 16
+    onnx.save(model, tmp_path / "a.onnx")
+    with pytest.raises(ModelError, match="its input is window"):
+        load_model(tmp_path / "a.onnx")
+
+
+def test_the_hash_is_of_the_file(tmp_path: Path) -> None:
+    shutil.copy(TINY, tmp_path / "b.onnx")
+    assert load_model(tmp_path / "b.onnx").sha256 == load_model(TINY).sha256 != load_model(PAIR).sha256
+
+
+def load_golden(path: Path) -> GoldenSample:
+    """The golden sample in a file."""
+    onnx = pytest.importorskip("onnx")
+    return GoldenSample.from_json(next(e.value for e in onnx.load(path).metadata_props if e.key == GOLDEN_KEY))

@@ -1,0 +1,59 @@
+"""The parts of the benchmark work; what it measures is no test's business."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.bench.measured import Measured, split_cores
+from tests.bench.throughput import CANDIDATES, Load, Round, flood, lossless_broker, prime, table
+from tests.bench.wire import Wire, publish_packet
+from tests.brokers import Mosquitto, Subscriber
+
+TINY = Path(__file__).parents[1] / "models" / "tiny.onnx"
+
+
+def test_packets_by_hand_arrive_as_they_were_meant(mosquitto: Mosquitto) -> None:
+    payloads = [b"1.5", b"", b"x" * 200, b"y" * 20_000]  # remaining lengths of one, two and three bytes
+    with Subscriber(mosquitto, "wire/#") as subscriber, Wire(mosquitto.host, mosquitto.port, "wire") as wire:
+        wire.send(b"".join(publish_packet(f"wire/{i}", payload) for i, payload in enumerate(payloads)))
+        messages = subscriber.wait_for_count(len(payloads))
+    assert [(m.topic, m.payload) for m in messages] == [(f"wire/{i}", p) for i, p in enumerate(payloads)]
+
+
+@pytest.fixture
+def lossless(mosquitto: Mosquitto) -> Iterator[Mosquitto]:  # noqa: ARG001 - skips where there is none
+    """The benchmark's own broker."""
+    with lossless_broker() as broker:
+        yield broker
+
+
+@pytest.mark.parametrize("name", sorted(CANDIDATES))
+def test_each_candidate_counts_what_it_is_sent_and_tells_a_probe(
+    lossless: Mosquitto, tmp_path: Path, name: str
+) -> None:
+    candidate, alert_topic = CANDIDATES[name]
+    measured = candidate(lossless.port, TINY, tmp_path, split_cores()[0])
+    load = Load(100)
+    with measured, Wire(lossless.host, lossless.port, "load") as wire, Subscriber(lossless, alert_topic) as alerts:
+        prime(wire, measured, load)
+        took, lost = flood(wire, measured, [load.round(20.0 + 0.01 * (i % 7)) for i in range(40)], in_flight=5000)
+        assert (took > 0, lost) == (True, 0)
+        load.advance(1.0)
+        wire.send(load.reading(7, 80.0))
+        alerts.wait_for(lambda message: "device-0007" in message.topic)
+        assert measured.cpu_s() > 0
+        assert 20e6 < measured.rss_bytes() < 1e9
+
+
+def test_a_candidate_that_does_not_start_says_why(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "raise SystemExit('no such luck')"]
+    measured = Measured("unlucky", command, "http://127.0.0.1:9/", "none", tmp_path / "log", split_cores()[0])
+    with pytest.raises(RuntimeError, match="no such luck"), measured:
+        pass
+
+
+def test_the_table_holds_medians() -> None:
+    rounds = [Round(v, v, v, v, v, 0) for v in (1.0, 3.0, 200.0)]
+    assert table({"naive": rounds}).splitlines()[2] == "| naive | 3.0 | 3.0 | 3.0 | 3.0 | 3.0 | 0.0 |"

@@ -1,0 +1,81 @@
+import math
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forewarn.core.readings import Rejection
+from forewarn.errors import PayloadError
+from forewarn.inputs.times import epoch_seconds
+
+NOON = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC).timestamp()
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=[])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        (NOON, NOON),
+        (int(NOON), NOON),
+        (int(NOON) * 1000 + 250, NOON + 0.25),
+        (str(NOON), NOON),
+        (f" {NOON:.0f}000 ", NOON),
+        ("2026-01-31T12:00:00Z", NOON),
+        ("2026-01-31T12:00:00", NOON),
+        ("2026-01-31 12:00:00.500+00:00", NOON + 0.5),
+        ("2026-01-31T13:30:00+01:30", NOON),
+        ("2026-01-31T04:00:00-08:00", NOON),
+        ("20260131T120000Z", NOON),
+        (0, 0.0),
+        (-1.5, -1.5),
+        (99_999_999_999, 99_999_999_999.0),
+        (100_000_000_000, 100_000_000.0),
+        ("1969-12-31T23:59:59Z", -1.0),
+    ],
+)
+def test_times_are_read_as_devices_write_them(written: object, seconds: float) -> None:
+    assert epoch_seconds(written) == seconds
+
+
+def test_microseconds_are_taken_for_milliseconds_of_the_far_future_which_the_engine_rejects() -> None:
+    assert epoch_seconds(int(NOON * 1e6)) > NOON + 300
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *(None, True, False, [], {}, [NOON], math.nan, math.inf, 10**400, -(10**400)),
+        *("", " ", "nan", "inf", "-inf", "1e400", "9" * 5000, "yesterday", "\ud800", "12\0", "24:00", "2026-13-01"),
+        *("2026-02-30T00:00:00Z", "2026-01-31T12:00:00\u0661", "0001-01-01T00:00:00+99:00"),
+    ],
+)
+def test_what_is_no_time_is_refused(written: object) -> None:
+    with pytest.raises(PayloadError) as caught:
+        epoch_seconds(written)
+    assert caught.value.reason is Rejection.BAD_TIME
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300
+
+
+@given(ANYTHING)
+def test_a_time_is_finite_or_refused(written: object) -> None:
+    try:
+        seconds = epoch_seconds(written)
+    except PayloadError as error:
+        reason = error.reason
+    else:
+        assert math.isfinite(seconds)
+        return
+    assert reason is Rejection.BAD_TIME
+
+
+@given(st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1)), st.integers(-23 * 60, 23 * 60))  # noqa: DTZ001 - zones are put on
+def test_iso_8601_with_any_zone_is_the_moment_that_it_names(moment: datetime, minutes: int) -> None:
+    aware = moment.replace(tzinfo=timezone(timedelta(minutes=minutes)))
+    assert epoch_seconds(aware.isoformat()) == aware.timestamp()
+    assert epoch_seconds(moment.isoformat()) == moment.replace(tzinfo=UTC).timestamp()

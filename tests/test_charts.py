@@ -1,0 +1,94 @@
+"""Charts: well-formed, escaped, and no spike lost by thinning."""
+
+import re
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forewarn.charts import Band, Line, histogram, line_chart, page, table
+
+numbers = st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=50)
+
+
+def parsed(html: str) -> ET.Element:
+    """The figure as XML: that it parses is most of the check."""
+    return ET.fromstring(html)  # noqa: S314 - our own text
+
+
+def path_points(figure: ET.Element) -> list[tuple[float, float]]:
+    found = [path.get("d", "") for path in figure.iter("path") if path.get("class") == "line"]
+    return [(float(x), float(y)) for d in found for x, y in re.findall(r"([-\d.]+) ([-\d.]+)", d)]
+
+
+def test_text_is_escaped_everywhere() -> None:
+    evil = '<script>"&'
+    figure = line_chart(evil, [Line(evil, [0, 1], [1, 2])], x_label=evil, y_label=evil)
+    for html in (figure, histogram(evil, [1, 2, 3], x_label=evil), table([evil], [[evil]]), page(evil, "")):
+        assert "<script" not in html
+    parsed(figure)
+
+
+def test_a_single_spike_survives_thinning() -> None:
+    y = np.zeros(100_000)
+    y[54_321] = 1.0
+    points = path_points(parsed(line_chart("spike", [Line("y", np.arange(100_000), y)])))
+    assert len(points) < 2_500
+    heights = [p[1] for p in points]
+    assert heights.count(min(heights)) == 1
+    assert points[int(np.argmin(heights))][0] == pytest.approx(64 + 0.54321 * 884, abs=2)
+
+
+def test_nan_breaks_a_line() -> None:
+    figure = line_chart("gap", [Line("y", [0, 1, 2, 3, 4], [1, 1, np.nan, 2, 2])])
+    path = next(p for p in parsed(figure).iter("path"))
+    assert path.get("d", "").count("M") == 2
+
+
+@pytest.mark.parametrize(
+    "figure", [line_chart("a", []), line_chart("a", [Line("y", [], [])]), histogram("a", [np.nan])]
+)
+def test_a_chart_of_nothing_says_so(figure: str) -> None:
+    assert "no data" in figure
+
+
+def test_marks_and_bands_are_drawn() -> None:
+    x = np.arange(10.0)
+    band = Band("band", x, x - 1, np.where(x == 5, np.nan, x + 1))
+    figure = parsed(line_chart("all", [Line("y", x, x)], band=band, marks=Line("alert", [3.0], [3.0])))
+    assert len([p for p in figure.iter("path") if p.get("class") == "band"]) == 2
+    assert len(list(figure.iter("circle"))) == 1
+
+
+@pytest.mark.parametrize(("span", "label"), [(10, "22:13:"), (3600, "14 Nov"), (86400 * 3, "Nov"), (1e9, "20")])
+def test_times_are_labelled_in_utc(span: float, label: str) -> None:
+    x = 1.7e9 + np.linspace(0, span, 50)
+    figure = parsed(line_chart("t", [Line("y", x, x)], x_is_time=True))
+    texts = [t.text or "" for t in figure.iter("text")]
+    assert any(label in text for text in texts)
+    assert len(texts) < 30
+
+
+def test_a_histogram_counts_everything_it_shows() -> None:
+    values = np.concatenate([np.random.default_rng(0).normal(size=5000), [1e9]])
+    figure = histogram("h", values)
+    left_out = int(next(iter(re.findall(r"(\d+) of 5001 lie beyond", figure))))
+    heights = [float(bar.get("height", "0")) for bar in parsed(figure.replace("&", "")).iter("rect")]
+    assert left_out == 12
+    assert len(heights) > 40
+
+
+@given(x=numbers, y=numbers, as_time=st.booleans())
+def test_no_numbers_break_a_chart(x: list[float], y: list[float], as_time: bool) -> None:
+    n = min(len(x), len(y))
+    ordered = np.sort(np.array(x[:n]))
+    if as_time:
+        ordered = np.clip(ordered, 0, 4e9)
+    line = Line("y", ordered, y[:n])
+    for figure in (
+        line_chart("a", [line], band=Band("b", ordered, y[:n], y[:n]), marks=line, x_is_time=as_time),
+        histogram("a", y),
+    ):
+        assert "nan" not in "".join(ET.tostring(e, "unicode") for e in ET.fromstring(f"<a>{figure}</a>").iter("path"))  # noqa: S314
