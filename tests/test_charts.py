@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from forewarn.charts import Band, Line, histogram, line_chart, page, table
@@ -76,16 +76,18 @@ def test_a_histogram_counts_everything_it_shows() -> None:
     figure = histogram("h", values)
     left_out = int(next(iter(re.findall(r"(\d+) of 5001 lie beyond", figure))))
     heights = [float(bar.get("height", "0")) for bar in parsed(figure.replace("&", "")).iter("rect")]
-    assert left_out == 12
+    assert left_out == 10
     assert len(heights) > 40
 
 
+@example(x=[1.7e308, -1e291], y=[0.0, 0.0], as_time=False)
+@example(x=[2.53e11], y=[0.0], as_time=True)
 @given(x=numbers, y=numbers, as_time=st.booleans())
 def test_no_numbers_break_a_chart(x: list[float], y: list[float], as_time: bool) -> None:
     n = min(len(x), len(y))
     ordered = np.sort(np.array(x[:n]))
     if as_time:
-        ordered = np.clip(ordered, 0, 4e9)
+        ordered = np.clip(ordered, -6.2e10, 2.53e11)
     line = Line("y", ordered, y[:n])
     for figure in (
         line_chart("a", [line], band=Band("b", ordered, y[:n], y[:n]), marks=line, x_is_time=as_time),

@@ -157,7 +157,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 def test_a_piped_demo_shows_a_forecast_and_an_alert_and_ends_with_its_account(environment: dict[str, str]) -> None:
-    command = [sys.executable, "-m", "forewarn", "demo", "--duration", "22"]
+    command = [sys.executable, "-m", "forewarn", "demo", "--duration", "14", "--speed", "600"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout

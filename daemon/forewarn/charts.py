@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 _WIDTH, _HEIGHT = 960, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 10, 40
 _MANY = 1000  # values from which a histogram leaves out the outermost
+_FIRST_AT, _LAST_AT = -6.2e10, 2.53e11  # about the years 5 and 9987, for what `datetime` can write
 _LARGEST = 1e300  # so that the span of an axis stays finite
 _TIME_STEPS = tuple(
     s * m for m, steps in ((1, (1, 5, 15, 30)), (60, (1, 5, 15, 30)), (3600, (1, 3, 6, 12))) for s in steps
@@ -226,7 +227,7 @@ class _Axes:
 def _points(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
     """Float columns of one length, without the points that have no place on the x axis."""
     xs, ys = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    placed = np.isfinite(xs)
+    placed = np.abs(xs) < _LARGEST
     return xs[placed], np.where(np.abs(ys) < _LARGEST, ys, np.nan)[placed]
 
 
@@ -268,6 +269,7 @@ def _ticks(low: float, high: float) -> list[tuple[float, str]]:
 
 
 def _time_ticks(low: float, high: float) -> list[tuple[float, str]]:
+    low, high = max(low, _FIRST_AT), min(high, _LAST_AT)
     step = next((s for s in _TIME_STEPS if (high - low) / s <= 8), _TIME_STEPS[-1])
     form = "%Y-%m-%d" if step >= 86400 else "%d %b %H:%M" if step >= 60 else "%H:%M:%S"
     values = [step * i for i in range(math.ceil(low / step), math.floor(high / step) + 1)]

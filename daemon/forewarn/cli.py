@@ -4,13 +4,17 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from forewarn import __version__
 from forewarn.errors import ForewarnError, ModelError, SettingsError
+from forewarn.simulate import Fault, Simulation
+
+if TYPE_CHECKING:
+    from forewarn.history import History
 
 EX_FAILED, EX_CONFIG = 1, 78
 
@@ -38,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="forewarn",
-        description="Forecasts the next reading of every MQTT sensor and tells when a reading is not what it should be.",
+        description="Forecasts the next reading of every MQTT sensor and tells when one is not what it should be.",
         epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 78 settings or model cannot be used.",
     )
     parser.add_argument("--version", action="version", version=f"forewarn {__version__}")
@@ -47,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_check(commands)
     _add_backtest(commands)
     _add_model(commands)
+    _add_simulate(commands)
+    _add_replay(commands)
+    _add_demo(commands)
     return parser
 
 
@@ -114,13 +121,8 @@ def _backtest(args: argparse.Namespace) -> None:
     )
     unit = settings.units.get(history.target, card.unit)
     result = backtest(forecaster, settings.rules(), history, unit=unit, progress=True)
-    for path, text in ((args.out, None), (args.plot, result.html)):
-        if path is None:
-            continue
-        try:
-            result.write_csv(path) if text is None else path.write_text(text(), "utf-8")
-        except OSError as error:
-            raise ForewarnError(f"{path}: cannot be written ({error.strerror})") from error
+    _write(args.out, result.write_csv)
+    _write(args.plot, lambda path: path.write_text(result.html(), "utf-8"))
     print(result.summary())
 
 
@@ -142,3 +144,158 @@ def _show(args: argparse.Namespace) -> None:
         print(json.dumps({**asdict(forecaster.card), "sha256": forecaster.sha256}, indent=2, ensure_ascii=False))
     else:
         print("\n".join(card_lines(forecaster.card, forecaster.sha256)))
+
+
+def _add_simulate(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "simulate",
+        help="make a fleet of sensors with known faults",
+        description="Simulate a fleet of temperature sensors with known faults, to a CSV file or to a broker.",
+    )
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--out", type=Path, metavar="FILE", help="write `timestamp,device,temperature`, CSV")
+    where.add_argument("--broker", metavar="HOST[:PORT]", help="publish to a broker instead, as if live")
+    parser.add_argument("--truth", type=Path, metavar="FILE", help="write the faults that were injected, CSV")
+    _add_fleet(parser, n_device=12)
+    parser.add_argument(
+        "--cadence", type=float, default=60.0, metavar="S", help="seconds between readings (%(default)s)"
+    )
+    parser.add_argument("--duration", type=float, default=86_400.0, metavar="S", help="simulated seconds (%(default)s)")
+    parser.add_argument(
+        "--fault-every",
+        type=float,
+        default=21_600.0,
+        metavar="S",
+        help="mean simulated seconds between two faults of a sensor (%(default)s)",
+    )
+    parser.add_argument(
+        "--warm-up", type=float, default=7_200.0, metavar="S", help="seconds without faults at the start (%(default)s)"
+    )
+    _add_publishing(parser)
+    parser.set_defaults(command=_simulate)
+
+
+def _simulate(args: argparse.Namespace) -> None:
+    from forewarn.simulate import FleetSpec, simulate  # noqa: PLC0415 - --help is quick
+
+    simulation = simulate(
+        FleetSpec(
+            n_device=args.devices,
+            seed=args.seed,
+            cadence_s=args.cadence,
+            duration_s=args.duration,
+            faults=_faults(args.faults),
+            fault_every_s=args.fault_every,
+            warm_up_s=args.warm_up,
+        )
+    )
+    _write(args.truth, simulation.write_truth)
+    _write(args.out, simulation.write_csv)
+    print(f"{len(simulation)} readings of {len(simulation.devices)} devices, {len(simulation.labels)} faults")
+    if args.broker:
+        _publish(simulation, args)
+
+
+def _add_replay(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "replay",
+        help="send history to a broker as if live",
+        description="Send a CSV file of history to a broker, in its order and at a chosen pace, as if it came now.",
+    )
+    parser.add_argument("data", type=Path, metavar="FILE", help="history, CSV")
+    parser.add_argument("--broker", default="127.0.0.1:1883", metavar="HOST[:PORT]", help="where to (%(default)s)")
+    parser.add_argument("--time-column", metavar="NAME", help="column of timestamps (default: found by itself)")
+    parser.add_argument("--device-column", metavar="NAME", help="column of device names (default: found by itself)")
+    parser.add_argument("--features", metavar="NAME,…", help="columns to send, several in one JSON message")
+    parser.add_argument("--target", metavar="NAME", help="the column that names the metric in the topic")
+    _add_publishing(parser)
+    parser.set_defaults(command=_replay)
+
+
+def _replay(args: argparse.Namespace) -> None:
+    from forewarn.history import read_history  # noqa: PLC0415 - --help is quick
+
+    features = args.features.split(",") if args.features else None
+    history = read_history(
+        args.data,
+        time_column=args.time_column,
+        device_column=args.device_column,
+        features=features,
+        target=args.target,
+    )
+    _publish(history, args)
+
+
+def _add_demo(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "demo",
+        help="see it at work, with a broker and a fleet of its own",
+        description="An embedded broker, a simulated fleet with faults, the daemon, and a view of what it says.",
+    )
+    parser.add_argument("--duration", type=float, metavar="S", help="end by itself after so many seconds")
+    _add_fleet(parser, n_device=12)
+    parser.add_argument(
+        "--speed", type=float, default=300.0, metavar="N", help="simulated seconds in a second (%(default)s)"
+    )
+    parser.set_defaults(command=_demo)
+
+
+def _demo(args: argparse.Namespace) -> None:
+    from forewarn.demo.show import DemoSpec, demo  # noqa: PLC0415 - needs more than the base install
+
+    demo(DemoSpec(args.duration, args.devices, args.seed, _faults(args.faults), args.speed), sys.stdout)
+
+
+def _add_fleet(parser: argparse.ArgumentParser, n_device: int) -> None:
+    parser.add_argument("--devices", type=int, default=n_device, metavar="N", help="sensors (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of everything random (%(default)s)")
+    parser.add_argument(
+        "--faults", metavar="KIND,…", help="spike, level_shift, stuck, silence, drift, or none (default: all)"
+    )
+
+
+def _faults(text: str | None) -> tuple[Fault, ...]:
+    if text is None:
+        return tuple(Fault)
+    try:
+        return tuple(Fault(kind.strip()) for kind in text.split(",")) if text != "none" else ()
+    except ValueError as error:
+        raise SettingsError(f"--faults {text}: {error}; there are {', '.join(Fault)}, or none") from None
+
+
+def _add_publishing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--topic", default="sensors/{device}/{metric}", help="topic of each reading (%(default)s)")
+    parser.add_argument(
+        "--speed",
+        type=float,
+        default=1.0,
+        metavar="N",
+        help="seconds of the readings in a second; 0 waits for nothing (%(default)s)",
+    )
+    parser.add_argument("--restamp", action="store_true", help="shift the times so that the last reading is of now")
+    parser.add_argument("--plain", action="store_true", help="bare numbers instead of JSON with value and time")
+    parser.add_argument("--username", metavar="NAME", help="for the broker; its password in FOREWARN_MQTT__PASSWORD")
+    parser.add_argument("--protocol", choices=("5", "3.1.1"), default="5", help="MQTT version (%(default)s)")
+
+
+def _publish(source: "History | Simulation", args: argparse.Namespace) -> None:
+    from forewarn.adapters.mqtt import Broker, MqttClient  # noqa: PLC0415 - --help is quick
+    from forewarn.replay import Pace, replay  # noqa: PLC0415 - the same
+
+    host, _, port = args.broker.rpartition(":") if ":" in args.broker else (args.broker, "", "1883")
+    if not port.isdecimal():
+        raise SettingsError(f"--broker {args.broker}: give HOST or HOST:PORT")
+    password = os.environ.get("FOREWARN_MQTT__PASSWORD")
+    broker = Broker(host, int(port), username=args.username, password=password, protocol=args.protocol)
+    with MqttClient(broker) as client:
+        sent = replay(source, client, Pace(args.speed, args.restamp), topic=args.topic, plain=args.plain)
+    print(f"{sent} readings sent to {broker}")
+
+
+def _write(path: Path | None, write: Callable[[Path], object]) -> None:
+    if path is None:
+        return
+    try:
+        write(path)
+    except OSError as error:
+        raise ForewarnError(f"{path}: cannot be written ({error.strerror})") from error

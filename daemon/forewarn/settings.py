@@ -57,6 +57,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Factor = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, AfterValidator(_name)]
+JsonPath = Annotated[str, Field(min_length=1)]
 
 
 class _Section(BaseModel):
@@ -89,15 +90,15 @@ class InputSettings(_Section):
         description="Topic pattern; `{device}` and `{metric}` name a level, `+` and a last `#` match any."
     )
     dialect: Literal["number", "json"] = Field(default="number", description="What the payload is.")
-    device: str | None = Field(
+    device: JsonPath | None = Field(
         default=None, description="JSON: dotted path of the device's name, where the topic has none."
     )
     metric: Name | None = Field(default=None, description="The metric's name, where the topic has none.")
-    value: str | None = Field(default=None, description="JSON: dotted path of the value.")
-    values: dict[Name, str] = Field(
+    value: JsonPath | None = Field(default=None, description="JSON: dotted path of the value.")
+    values: dict[Name, JsonPath] = Field(
         default={}, description="JSON: dotted path of each metric's value, for several in a message."
     )
-    time: str | None = Field(
+    time: JsonPath | None = Field(
         default=None, description="JSON: dotted path of the reading's time; without it the arrival counts."
     )
     retained: Literal["reject", "accept"] = Field(
@@ -141,7 +142,7 @@ class AlertSettings(_Section):
         description="`errors`: multiples of the series' own recent mean absolute error; `absolute`: the metric's unit.",
     )
     threshold: Positive | None = Field(
-        default=None, description="Empty means the model's own calibrated threshold, or 8 errors."
+        default=None, description="Without it, the model's own calibrated threshold counts, or 8 errors."
     )
     clear_ratio: float = Field(
         default=0.5, gt=0, le=1, description="An alert clears below this share of the threshold."
@@ -149,8 +150,10 @@ class AlertSettings(_Section):
     clear_after: int = Field(
         default=3, ge=1, le=10_000, description="Readings in a row below it before an alert clears."
     )
-    raise_after: int = Field(default=1, ge=1, le=32, description="k: readings over the threshold …")
-    raise_within: int = Field(default=1, ge=1, le=32, description="m: … among the last m that raise an alert.")
+    raise_after: int = Field(
+        default=1, ge=1, le=32, description="An alert is raised when so many readings exceed the threshold, k …"
+    )
+    raise_within: int = Field(default=1, ge=1, le=32, description="… of the last so many, m.")
     critical_ratio: Factor = Field(default=2.0, description="An alert is critical at this multiple of the threshold.")
     update_every_s: Seconds = Field(default=900.0, description="Seconds between the updates of a lasting alert.")
     overrides: tuple[ThresholdOverride, ...] = Field(default=(), description="The first that matches a series wins.")
@@ -217,7 +220,8 @@ class LimitSettings(_Section):
     max_payload_bytes: Count = Field(default=65_536, description="Longest payload that is looked at.")
     max_future_s: Seconds = Field(default=300.0, description="How far a reading's time may be ahead of its arrival.")
     max_queue: Count = Field(
-        default=10_000, description="Messages that wait for the engine, and alerts that wait for the broker."
+        default=10_000,
+        description="Published messages that may wait for the broker; further ones are dropped and counted.",
     )
 
 

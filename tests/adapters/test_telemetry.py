@@ -266,7 +266,7 @@ def test_a_series_shows_its_row_of_the_fleet_and_nothing_where_the_row_has_nothi
 
 def test_a_device_is_counted_once_in_the_highest_state_of_its_series() -> None:
     # States go round: warming up, ok, alert.
-    keys = [SeriesKey(d, m) for d, m in (("a", "1"), ("b", "1"), ("a", "2"), ("c", "1"), ("c", "2"), ("d", "1"))]
+    keys = [SeriesKey(d, m) for d, m in (("a", "1"), ("b", "1"), ("a", "2"), ("a", "3"), ("c", "1"), ("d", "1"))]
     source = telemetry(fleet_of(keys))
     counts = {state: value(source, "forewarn_devices", state=state) for state in ("warming_up", "ok", "alert")}
     assert counts == {"warming_up": 0, "ok": 2, "alert": 2}

@@ -223,12 +223,18 @@ def made_model(folder: Path) -> Path:
 
 
 def table(results: dict[str, list[Round]]) -> str:
-    """Medians over the rounds as a Markdown table."""
+    """Medians over the rounds as a Markdown table, and where there are two candidates, the second over the first."""
     names = [field.name for field in fields(Round)]
+    medians = {
+        name: [statistics.median(getattr(r, column) for r in rounds) for column in names]
+        for name, rounds in results.items()
+    }
     lines = ["| | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
-    for name, rounds in results.items():
-        medians = [statistics.median(getattr(r, column) for r in rounds) for column in names]
-        lines.append(f"| {name} | " + " | ".join(f"{value:,.1f}" for value in medians) + " |")
+    lines += [f"| {name} | " + " | ".join(f"{value:,.1f}" for value in row) + " |" for name, row in medians.items()]
+    if len(medians) == 2:
+        first, second = medians.values()
+        ratios = [f"{b / a:.2f}" if a else "" for a, b in zip(first, second, strict=True)]
+        lines.append(f"| {' / '.join(reversed(medians))} | " + " | ".join(ratios) + " |")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""The `json` dialect: values by dotted paths into a JSON document. `a.0.b` is `{"a": [{"b": …}]}`; `` is the whole."""
+"""The `json` dialect: values by dotted paths into a JSON document. `a.0.b` is `{"a": [{"b": …}]}`."""
 
 import json
 from collections.abc import Sequence

@@ -1,0 +1,215 @@
+"""`forewarn-train` from its command line: the model, the report, the table, and how it fails."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from forewarn.adapters.onnx_forecaster import load_model
+from forewarn.core.card import Feature
+from forewarn_training.cli import main
+from tests.training.sensors import MINUTE_S, wave, write_csv
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+QUICK = ["--epochs", "2", "--units", "4", "--n-step", "8", "--horizon", "3", "--batch-size", "64"]
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Path:
+    """Two devices, two features, a few gaps."""
+    values = wave(500)
+    values[[50, 51, 200, 201, 202, 203, 204, 480]] = np.nan
+    return write_csv(tmp_path / "hall.csv", {"north": values, "south": wave(500, 1, level=5.0)})
+
+
+def initializers(path: Path) -> dict[str, bytes]:
+    onnx = pytest.importorskip("onnx")
+    return {tensor.name: tensor.raw_data for tensor in onnx.load(path).graph.initializer}
+
+
+def test_fit_writes_a_model_and_a_report_and_prints_the_table(
+    csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    out = tmp_path / "hall.onnx"
+    options = ["--features", "temperature,humidity", "--target", "temperature", "--cell", "gru", "--layers", "2"]
+    units = ["--unit", "°C", "--unit", "humidity=%", "--name", "hall", "--model-version", "7"]
+    assert main(["fit", "--data", str(csv), "--out", str(out), *options, *units, *QUICK]) == 0
+    card = load_model(out).card
+    assert card.features == (Feature("temperature", "°C"), Feature("humidity", "%"))
+    assert (card.name, card.version, card.target, card.unit) == ("hall", "7", "temperature", "°C")
+    assert (card.n_step, card.horizon, card.interval_s) == (8, 3, MINUTE_S)
+    assert card.training_data_sha256 is not None
+    assert card.calibration.threshold_errors is not None
+    assert card.calibration.band_95 > card.calibration.mean_abs_residual > 0  # type: ignore[operator] # both are there
+    assert {"test_mae", "test_rmse", "test_mase", "test_mae_persistence"} <= set(card.metrics)
+    printed = capsys.readouterr().out
+    for word in ("model ", "persistence", "MAE (°C)", "RMSE", "MASE", "One reading ahead"):
+        assert word in printed
+    report = (tmp_path / "hall.html").read_text(encoding="utf-8")
+    for word in (
+        "Loss of each epoch",
+        "actual and predicted",
+        "Residuals one reading ahead",
+        "persistence",
+        "Threshold",
+    ):
+        assert word.lower() in report.lower()
+    assert report.count("<svg") == 4
+    assert "http" not in report, "the report needs no network"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["hall.csv", "hall.html", "hall.onnx"]
+
+
+def test_evaluate_prints_the_same_errors_as_fit(csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    out = tmp_path / "m.onnx"
+    assert main(["fit", "--data", str(csv), "--target", "temperature", "--out", str(out), *QUICK]) == 0
+    fitted = capsys.readouterr().out
+    assert main(["evaluate", "--model", str(out), "--data", str(csv)]) == 0
+    evaluated = capsys.readouterr().out
+    table = [line for line in fitted.splitlines() if line.startswith(("model  ", "persistence"))]
+    assert [line for line in table if ".onnx" not in line]
+    assert all(line in evaluated for line in table if ".onnx" not in line)
+    assert "trained on the earlier parts of this very file" in evaluated
+
+
+def test_evaluate_measures_the_shipped_model_on_any_file(csv: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--model", "starter", "--data", str(csv), "--target", "temperature"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("starter 1 on temperature")
+    assert "very file" not in printed
+
+
+def test_readings_of_the_test_part_change_neither_weights_nor_scales_nor_calibration(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    values = wave(400)
+    changed = values.copy()
+    changed[321:] = 1000 + 50 * np.random.default_rng(3).normal(size=79)
+    changed[330] = np.nan
+    models = []
+    for name, readings in (("a", values), ("b", changed)):
+        csv = write_csv(tmp_path / f"{name}.csv", {"x": readings})
+        out = tmp_path / f"{name}.onnx"
+        assert main(["fit", "--data", str(csv), "--target", "temperature", "--out", str(out), *QUICK]) == 0
+        models.append(out)
+    assert initializers(models[0]) == initializers(models[1])
+    first, second = (load_model(path).card for path in models)
+    assert first.calibration == second.calibration
+    assert first.metrics != second.metrics
+
+
+def test_a_stopped_training_goes_on(csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    from forewarn_training.trainer import Trainer  # noqa: PLC0415 - needs torch
+
+    command = ["fit", "--data", str(csv), "--target", "temperature", *QUICK]
+    assert main([*command, "--out", str(tmp_path / "whole.onnx")]) == 0
+    command += ["--out", str(tmp_path / "m.onnx"), "--checkpoint", str(tmp_path / "m.pt")]
+    save = Trainer.save
+
+    def save_and_stop(self: Trainer, path: Path) -> None:
+        save(self, path)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "save", save_and_stop)
+        assert main(command) == 1
+    assert not (tmp_path / "m.onnx").exists()
+    assert main([*command, "--resume"]) == 0
+    assert initializers(tmp_path / "m.onnx") == initializers(tmp_path / "whole.onnx")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--data", "none.csv"], 78, "none.csv: cannot be read"),
+        (["--target", "Temprature"], 78, "did you mean 'temperature'"),
+        (["--out", "no/such/folder/m.onnx"], 78, "its folder does not exist"),
+        (["--report", "."], 78, "is a folder"),
+        (["--unit", "pressure=Pa"], 78, "--unit names pressure"),
+        (["--n-step", "500"], 78, "give more history"),
+        (["--resume"], 78, "--resume needs --checkpoint"),
+        (["--resume", "--checkpoint", "none.pt"], 78, "none.pt: cannot be resumed from"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_one_line(
+    csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], code: int, said: str
+) -> None:
+    pytest.importorskip("torch")
+    base = ["fit", "--data", str(csv), "--out", str(tmp_path / "m.onnx"), "--target", "temperature", *QUICK]
+    assert main([*base, *options]) == code
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "m.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["nothing"],
+        ["fit"],
+        ["fit", "--data", "a", "--out", "b", "--n-step", "513"],
+        ["fit", "--data", "a", "--out", "b", "--n-step", "many"],
+        ["fit", "--data", "a", "--out", "b", "--dropout", "1.5"],
+        ["fit", "--data", "a", "--out", "b", "--dropout", "nan"],
+        ["fit", "--data", "a", "--out", "b", "--split", "60/40"],
+        ["fit", "--data", "a", "--out", "b", "--split", "0/50/50"],
+        ["fit", "--data", "a", "--out", "b", "--cell", "rnn"],
+    ],
+)
+def test_wrong_usage_exits_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    assert caught.value.code == 2
+    assert "usage: forewarn-train" in capsys.readouterr().err
+
+
+def test_a_model_that_cannot_be_used_exits_with_78(
+    csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    assert main(["evaluate", "--model", str(tmp_path / "bad.onnx"), "--data", str(csv)]) == 78
+    assert "onnxruntime cannot load it" in capsys.readouterr().err
+
+
+def run_python(program: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = "import sys; from forewarn_training.cli import main\ntry: main(['fit', '--help'])\nfinally: "
+    ran = run_python(program + "print({'torch', 'onnx', 'onnxruntime'} & set(sys.modules), file=sys.stderr)")
+    assert ran.returncode == 0
+    assert ran.stderr.strip() == "set()"
+    assert "--horizon" in ran.stdout
+
+
+def test_where_torch_is_missing_it_says_how_to_install_it(csv: Path, tmp_path: Path) -> None:
+    argv = ["fit", "--data", str(csv), "--target", "temperature", "--out", str(tmp_path / "m.onnx")]
+    ran = run_python(
+        f"import sys; sys.modules['torch'] = None\nfrom forewarn_training.cli import main\nsys.exit(main({argv!r}))"
+    )
+    assert ran.returncode == 1
+    assert "pip install torch --index-url https://download.pytorch.org/whl/cpu" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data is not here")
+@pytest.mark.parametrize(
+    ("file", "options"),
+    [
+        ("ett/ETTh1.csv", ["--target", "OT", "--unit", "°C", "--epochs", "4"]),
+        ("nab/realKnownCause/ambient_temperature_system_failure.csv", ["--epochs", "12"]),
+    ],
+)
+def test_a_model_of_real_readings_beats_persistence(file: str, options: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    out = tmp_path / "m.onnx"
+    assert main(["fit", "--data", str(SHARED / file), "--out", str(out), *options]) == 0
+    metrics = load_model(out).card.metrics
+    assert metrics["test_mae"] < metrics["test_mae_persistence"]
