@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from forewarn.errors import SettingsError
 from forewarn.history import read_history
-from forewarn.simulate import RECOVERY, Fault, FaultLabel, FleetSpec, Simulation, parse_faults, simulate
+from forewarn.simulate import RECOVERY, Fault, FaultLabel, FleetSpec, Simulation, simulate
 
 SPEC = FleetSpec(n_device=8, duration_s=2 * 86_400.0, fault_every_s=7200.0)
 
@@ -132,11 +132,3 @@ def test_a_spec_that_cannot_be_simulated_is_refused_by_name() -> None:
         FleetSpec(n_device=0)
     with pytest.raises(SettingsError, match="cadence_s is 0"):
         FleetSpec(cadence_s=0.0)
-
-
-def test_faults_are_chosen_by_name() -> None:
-    assert parse_faults("all") == tuple(Fault)
-    assert parse_faults("none") == ()
-    assert parse_faults("drift, stuck") == (Fault.DRIFT, Fault.STUCK)
-    with pytest.raises(SettingsError, match=r"'stick'.*known are spike"):
-        parse_faults("stick")

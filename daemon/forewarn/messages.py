@@ -150,7 +150,7 @@ def sentence(change: AlertChange, unit: str) -> str:
     verb = {AlertRaised: "reads", AlertUpdated: "still reads", AlertCleared: "is as expected again: it reads"}[
         type(change)
     ]
-    return f"{name} {verb} {_quantity(alert, unit)}; {_expectation(alert, unit)} was expected"
+    return f"{name} {verb} {_quantity(alert, unit)}; {_expectation(alert, unit)}"
 
 
 def _stuck(name: str, alert: Alert, unit: str, ended: bool) -> str:
@@ -167,9 +167,11 @@ def _quantity(alert: Alert, unit: str) -> str:
 
 
 def _expectation(alert: Alert, unit: str) -> str:
+    if alert.expected is None or alert.upper is None or alert.lower is None:
+        return "there is no forecast for it"
     decimals = _decimals(alert)
-    half = None if alert.upper is None or alert.lower is None else (alert.upper - alert.lower) / 2
-    return f"{_rounded(alert.expected, decimals)} ± {_rounded(half, decimals)} {unit}".rstrip()
+    half = (alert.upper - alert.lower) / 2
+    return f"{_rounded(alert.expected, decimals)} ± {_rounded(half, decimals)} {unit}".rstrip() + " was expected"
 
 
 def _decimals(alert: Alert) -> int:

@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 
 _IDLE_S = 1.0  # the longest wait for the network, and so the pulse of everything that is due by time
 _STALLED_S = 10.0  # without a turn of the loop for so long, /healthz says no
+_STARTING_S = 60.0  # what systemd is asked for again and again while the broker has never been there
 _STOP_S = 3.0  # for the last messages to be acknowledged at a stop
 
 
@@ -201,6 +202,8 @@ class Daemon:
         if now - self._told_at >= min(pulse, _IDLE_S):
             self._told_at = now
             self._notifier.watchdog()
+            if not self._link.connects:  # ready is said after the first subscription, however long the broker is away
+                self._notifier.starting(_STARTING_S)
             self._complaints.flush()
             self._find_silent()
         if self._journal is not None and now - self._saved_at >= self._settings.state.save_every_s:

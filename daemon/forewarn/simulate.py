@@ -36,20 +36,6 @@ class Fault(StrEnum):
     DRIFT = "drift"  # away and back in a straight line
 
 
-def parse_faults(text: str) -> tuple[Fault, ...]:
-    """Kinds of faults from a list with commas; "all" and "none" are known.
-
-    Raises:
-        SettingsError: naming the one that is unknown, and the known ones.
-    """
-    if text == "none":
-        return ()
-    try:
-        return tuple(Fault) if text == "all" else tuple(Fault(kind.strip()) for kind in text.split(","))
-    except ValueError as error:
-        raise SettingsError(f"--faults {text}: {error}; known are {', '.join(Fault)}, all and none") from None
-
-
 # Fewest and most readings of a fault, and its size in °C.
 _LENGTH: Final = {
     Fault.SPIKE: (1, 3),

@@ -16,14 +16,17 @@ class StateFeed:
         self._at = np.empty(0)
 
     def due(self, slots: Slots, state: NDArray[np.uint8], now: float) -> Slots:
-        """The slots to publish now: changed, or not renewed for long. A series that warms up is not told."""
+        """The slots to publish now: changed, or not renewed for long. Until it first leaves its warm-up, none is."""
+        if not len(slots):
+            return slots
         most = int(slots.max()) + 1
         if most > len(self._at):
             grown = 2 * most - len(self._at)
             self._state = np.concatenate([self._state, np.full(grown, SeriesState.WARMING_UP, np.uint8)])
             self._at = np.concatenate([self._at, np.full(grown, -np.inf)])
-        known = state != SeriesState.WARMING_UP
-        wanted = known & ((state != self._state[slots]) | (now - self._at[slots] >= self._interval_s))
+        changed = state != self._state[slots]
+        old = (state != SeriesState.WARMING_UP) & (now - self._at[slots] >= self._interval_s)
+        wanted = changed | old
         due: Slots = slots[wanted]
         self._state[due], self._at[due] = state[wanted], now
         return due

@@ -152,9 +152,9 @@ def test_no_flipped_byte_can_crash_the_load_change_a_forecast_or_print(
     window = np.random.default_rng(5).normal(20, 1, (1, 6, 1)).astype(np.float32)
     good = load_model(TINY).forecast(window)
     path = tmp_path / "flipped.onnx"
-    for at in range(0, len(content), 13):
+    for at in range(0, len(content), 7):
         damaged = content.copy()
-        damaged[at] ^= 0x55
+        damaged[at] ^= (0x55, 0x80)[at % 2]
         path.write_bytes(damaged)
         try:
             forecast = load_model(path).forecast(window)

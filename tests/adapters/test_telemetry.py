@@ -238,14 +238,12 @@ def test_a_reconnect_is_a_connection_after_the_first() -> None:
     assert seen == [(0, 0), (1, 0), (1, 0), (0, 0), (0, 0), (1, 1)]
 
 
-def test_the_two_queues_are_told_apart() -> None:
+def test_the_outbox_is_told() -> None:
     source = telemetry()
-    source.queue(3, 10)
     source.outbox(4, 0)
-    source.queue(2, 12)
-    assert value(source, "forewarn_queue_depth", queue="inbox") == 2
-    assert value(source, "forewarn_dropped_total", queue="inbox") == 12
-    assert value(source, "forewarn_queue_depth", queue="outbox") == 4
+    source.outbox(2, 12)
+    assert value(source, "forewarn_queue_depth", queue="outbox") == 2
+    assert value(source, "forewarn_dropped_total", queue="outbox") == 12
 
 
 # -- series ----------------------------------------------------------------------------------------------------------

@@ -25,7 +25,8 @@ from tests.brokers import Message, Mosquitto, Subscriber
 N_DEVICE = 1000
 N_STEP = 30
 PROBE_C = 80.0  # the forecasts of the benchmark's model are near 20 °C
-POLL_S = 0.04
+POLL_S = 0.1  # a scrape costs the daemon about a millisecond
+END_POLL_S = 0.02
 PATIENCE_S = 3.0
 BURST = 10
 PROBES_PER_S = 50
@@ -107,19 +108,19 @@ def flood(wire: Wire, measured: Measured, rounds: Sequence[bytes], in_flight: in
     base, handled, sent = measured.count(), 0, 0
     began = progressed_at = time.monotonic()
 
-    def wait_for(least: int) -> None:
+    def wait_for(least: int, poll_s: float) -> None:
         nonlocal handled, progressed_at
         while handled < least and time.monotonic() < progressed_at + PATIENCE_S:
-            time.sleep(POLL_S)
+            time.sleep(poll_s)
             before, handled = handled, measured.count() - base
             if handled > before:
                 progressed_at = time.monotonic()
 
     for packets in rounds:
-        wait_for(sent + N_DEVICE - in_flight)
+        wait_for(sent + N_DEVICE - in_flight, POLL_S)
         wire.send(packets)
         sent += N_DEVICE
-    wait_for(sent)
+    wait_for(sent, END_POLL_S)
     return progressed_at - began, sent - handled
 
 
@@ -243,8 +244,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, help="default: one made for the benchmark by forewarn-train's exporter")
     parser.add_argument("--repeat", type=int, default=3, help="rounds of each candidate")
-    parser.add_argument("--rounds", type=int, default=100, help="readings of each device in a round")
-    parser.add_argument("--in-flight", type=int, default=10_000, help="most readings sent and not yet handled")
+    parser.add_argument("--rounds", type=int, default=200, help="readings of each device in a round")
+    parser.add_argument("--in-flight", type=int, default=15_000, help="most readings sent and not yet handled")
     parser.add_argument("--rate", type=float, default=5000.0, help="readings a second while latency is measured")
     parser.add_argument("--probes", type=int, default=200, help="latency samples in a round")
     parser.add_argument("--only", choices=sorted(CANDIDATES))

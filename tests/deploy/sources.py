@@ -89,7 +89,6 @@ def filled(keys: Sequence[SeriesKey] = KEYS) -> Telemetry:
     telemetry.model_loaded(CARD, "ab" * 32)
     for is_connected in (True, False, True):
         telemetry.connected(is_connected)
-    telemetry.queue(3, 1)
     telemetry.outbox(2, 0)
     work(telemetry)
     return telemetry

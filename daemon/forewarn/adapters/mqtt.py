@@ -161,6 +161,8 @@ class MqttLink:
         self._subscriptions = [(topic, qos) for topic in subscriptions]
         self._max_payload_bytes = max_payload_bytes
         self._to_acknowledge: list[int] = []
+        self._arrived_at = 0.0
+        self._closing = False
         self._connecting: threading.Thread | None = None
         self._next_try_at = 0.0
         self._backoff_s = BACKOFF_FIRST_S
@@ -215,6 +217,7 @@ class MqttLink:
     def close(self, timeout_s: float) -> bool:
         """Send what waits, disconnect, and return whether everything was acknowledged in time."""
         ends_at = time.monotonic() + timeout_s
+        self._closing = True
         if self._connecting is None and self._client.socket() is not None:
             self._acknowledge()
         while self.unacknowledged and self.subscribed and time.monotonic() < ends_at:
@@ -231,7 +234,6 @@ class MqttLink:
         publishes, others = self._inflow.feed(self._client.receive())
         for packet in others:
             self._client.give(packet)
-        now = time.time()
         messages = []
         for topic, payload, mid, retain in publishes:
             if mid:
@@ -240,8 +242,13 @@ class MqttLink:
                 name = topic.decode()
             except UnicodeDecodeError:
                 name = ""  # matches no pattern
-            messages.append(Message(name, payload, now, retain))
+            messages.append(Message(name, payload, self._arrival(), retain))
         return messages
+
+    def _arrival(self) -> float:
+        """Now, but never the same moment twice: it may be the only time that a reading has."""
+        self._arrived_at = max(time.time(), self._arrived_at + 1e-6)
+        return self._arrived_at
 
     def _acknowledge(self) -> None:
         for mid in self._to_acknowledge:
@@ -331,7 +338,7 @@ class MqttLink:
         log.info("connected to %s, subscribed to %s", self.broker, ", ".join(topic for topic, _ in self._subscriptions))
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - the same
-        if self.subscribed:
+        if self.subscribed and not self._closing:
             log.warning("connection to %s lost: %s", self.broker, reason)
         self.subscribed = False
 

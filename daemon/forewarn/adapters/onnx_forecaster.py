@@ -4,10 +4,12 @@ Rules that hold here:
 
 - A model is used only after its card was read, its shapes were found to agree with the card, and its golden sample
   came out as the trainer's framework had computed it.
+- Nothing leaves the machine: onnxruntime's own telemetry is switched off.
 - One thread on the CPU. Row i of a forecast is the same bits whatever else is in the batch.
 """
 
 import hashlib
+import os
 import time
 from collections.abc import Callable
 from importlib.resources import files
@@ -15,11 +17,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from forewarn.core.card import CARD_KEY, GOLDEN_KEY, GoldenSample, ModelCard
 from forewarn.errors import ModelError
+
+# onnxruntime 1.29 and later reports its use to its maker unless this is set before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime  # noqa: E402 - see above
 
 STARTER = Path(str(files("forewarn") / "models" / "starter.onnx"))
 

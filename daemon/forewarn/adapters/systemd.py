@@ -33,6 +33,10 @@ class Notifier:
         """The service is up: units ordered after it may start."""
         self._send("READY=1")
 
+    def starting(self, seconds: float) -> None:
+        """The start goes on and may take so much longer."""
+        self._send(f"EXTEND_TIMEOUT_USEC={seconds * 1e6:.0f}")
+
     def status(self, text: str) -> None:
         """One line for `systemctl status`."""
         self._send("STATUS=" + " ".join(text.split()))

@@ -144,11 +144,6 @@ class Telemetry(Collector):
             self._connects += is_connected and not self._is_connected
             self._is_connected = is_connected
 
-    def queue(self, depth: int, dropped: int) -> None:
-        """Messages that wait to be judged, and how many were dropped since the start."""
-        with self._lock:
-            self._queues["inbox"] = depth, dropped
-
     def outbox(self, depth: int, dropped: int) -> None:
         """Messages that the broker has not acknowledged, and how many were dropped since the start."""
         with self._lock:

@@ -10,7 +10,7 @@ Rules that hold here:
   round asks the forecaster once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ _ACTIVE = {kind: f"{kind}_active" for kind in Kind}  # columns: whether such an 
 
 PROTECTED_S = 86_400.0
 """How long a series that filled its window keeps its slot against newcomers, in seconds since its last reading."""
+
+
+_Told = tuple[int, Event]  # the row of the reading that an event came with
 
 
 class Engine:
@@ -66,18 +69,21 @@ class Engine:
         """Judge readings and learn from them."""
         verdicts = Verdicts.blank(len(batch))
         usable = self._screen(batch, verdicts.outcome)
+        told: list[_Told] = []
         pending: list[int] = []
         for row in usable.tolist():
             key = batch.keys[row]
             slot = self._registry.slots.get(key)
             if slot is None:
                 if self._registry.full:
-                    self._judge(batch, pending, verdicts)
+                    self._judge(batch, pending, verdicts, told)
                     pending = []
-                slot = self._admit(key, float(batch.received_at[row]), verdicts.events.append)
+                slot, evicted = self._admit(key, float(batch.received_at[row]))
+                told.extend((row, event) for event in evicted)
             verdicts.slot[row] = slot
             pending.append(row)
-        self._judge(batch, pending, verdicts)
+        self._judge(batch, pending, verdicts, told)
+        verdicts.events.extend(event for _, event in sorted(told, key=lambda pair: pair[0]))
         return verdicts
 
     def _screen(self, batch: Batch, outcome: NDArray[np.uint8]) -> NDArray[np.intp]:
@@ -89,19 +95,20 @@ class Engine:
         outcome[~finite] = Outcome.NOT_FINITE
         return np.flatnonzero(outcome == Outcome.WARMING_UP)
 
-    def _admit(self, key: SeriesKey, now: float, tell: Callable[[Event], None]) -> int:
+    def _admit(self, key: SeriesKey, now: float) -> tuple[int, list[Event]]:
+        """A slot for a new series, and what the one that had it leaves behind."""
+        events: list[Event] = []
         if self._registry.full:
             slot = self._longest_silent(now)
-            for cleared in self._book.forget(slot):
-                tell(cleared)
-            tell(SeriesEvicted(self._registry.replace(slot, key), slot))
+            events.extend(self._book.forget(slot))
+            events.append(SeriesEvicted(self._registry.replace(slot, key), slot))
             self._table.reset(slot)
         else:
             slot = self._registry.add(key)
             if slot >= self._table.rows:
                 self._table.grow(min(2 * self._table.rows, self._registry.cap))
         self._set_threshold(slot, key)
-        return slot
+        return slot, events
 
     def _set_threshold(self, slot: int, key: SeriesKey) -> None:
         threshold = self.rules.threshold_of(key, self.card.calibration.threshold_errors)
@@ -115,12 +122,12 @@ class Engine:
         candidates = np.flatnonzero(~keeps) if not keeps.all() else np.arange(n)
         return int(candidates[np.argmin(heard_at[candidates])])
 
-    def _judge(self, batch: Batch, rows: list[int], verdicts: Verdicts) -> None:
+    def _judge(self, batch: Batch, rows: list[int], verdicts: Verdicts, told: list[_Told]) -> None:
         chosen = np.asarray(rows, np.int64)
         for nth in _rounds(verdicts.slot[chosen]):
-            self._round(batch, chosen[nth], verdicts)
+            self._round(batch, chosen[nth], verdicts, told)
 
-    def _round(self, batch: Batch, rows: Slots, verdicts: Verdicts) -> None:
+    def _round(self, batch: Batch, rows: Slots, verdicts: Verdicts, told: list[_Told]) -> None:
         """Judge readings of distinct series."""
         table = self._table
         slots, at = verdicts.slot[rows], batch.at[rows]
@@ -147,15 +154,16 @@ class Engine:
         verdicts.threshold[rows] = judged.threshold
         verdicts.outcome[rows[judged.warm]] = Outcome.SCORED
 
-        told = self._residual_changes(slots, at, judged, score)
+        changed = self._residual_changes(slots, at, judged, score)
         learnable = np.isfinite(judged.residual)
         if learnable.any():
             residuals.learn(table, slots[learnable], judged.residual[learnable], judged.expected[learnable])
         residuals.see_change(table, slots, change)
         faults.see_value(table, slots, change)
         faults.see_arrival(table, slots, since)
-        for i in np.flatnonzero(told | self._fault_changes(slots)).tolist():
-            verdicts.events.extend(self._tell(int(slots[i]), float(started_at[i]), bool(told[i])))
+        for i in np.flatnonzero(changed | self._fault_changes(slots)).tolist():
+            events = self._tell(int(slots[i]), float(started_at[i]), bool(changed[i]))
+            told.extend((int(rows[i]), event) for event in events)
         verdicts.alert[rows] = table[_ACTIVE[Kind.RESIDUAL]][slots]
         self._look_ahead(slots, at, values)
 
