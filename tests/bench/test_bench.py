@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.load import Load, flood, prime
 from tests.bench.measured import Measured, split_cores
-from tests.bench.throughput import CANDIDATES, Load, Round, flood, lossless_broker, prime, table
+from tests.bench.throughput import CANDIDATES, Round, lossless_broker, table
 from tests.bench.wire import Wire, publish_packet
 from tests.brokers import Mosquitto, Subscriber
 

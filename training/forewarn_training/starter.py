@@ -27,7 +27,7 @@ _LEVEL = 20.0  # of the golden sample: a sensor near 20
 
 
 def train_starter(
-    out: Path, *, seed: int = 0, n_series: int = 3000, n_window: int = 240_000, epochs: int = 8, progress: bool = True
+    out: Path, *, seed: int = 0, n_series: int = 8000, n_window: int = 600_000, epochs: int = 8, progress: bool = True
 ) -> ModelCard:
     """Train and write the starter; the defaults take two minutes on one core.
 

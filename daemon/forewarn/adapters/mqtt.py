@@ -161,7 +161,6 @@ class MqttLink:
         self._subscriptions = [(topic, qos) for topic in subscriptions]
         self._max_payload_bytes = max_payload_bytes
         self._to_acknowledge: list[int] = []
-        self._arrived_at = 0.0
         self._closing = False
         self._connecting: threading.Thread | None = None
         self._next_try_at = 0.0
@@ -234,7 +233,8 @@ class MqttLink:
         publishes, others = self._inflow.feed(self._client.receive())
         for packet in others:
             self._client.give(packet)
-        messages = []
+        now = time.time()
+        messages: list[Message] = []
         for topic, payload, mid, retain in publishes:
             if mid:
                 self._to_acknowledge.append(mid)
@@ -242,13 +242,9 @@ class MqttLink:
                 name = topic.decode()
             except UnicodeDecodeError:
                 name = ""  # matches no pattern
-            messages.append(Message(name, payload, self._arrival(), retain))
+            # A microsecond apart: its arrival may be the only time that a reading has, and no two are at one time.
+            messages.append(Message(name, payload, now + 1e-6 * len(messages), retain))
         return messages
-
-    def _arrival(self) -> float:
-        """Now, but never the same moment twice: it may be the only time that a reading has."""
-        self._arrived_at = max(time.time(), self._arrived_at + 1e-6)
-        return self._arrived_at
 
     def _acknowledge(self) -> None:
         for mid in self._to_acknowledge:

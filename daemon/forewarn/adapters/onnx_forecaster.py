@@ -24,7 +24,7 @@ from forewarn.errors import ModelError
 
 # onnxruntime 1.29 and later reports its use to its maker unless this is set before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime  # noqa: E402 - see above
+import onnxruntime
 
 STARTER = Path(str(files("forewarn") / "models" / "starter.onnx"))
 

@@ -6,10 +6,7 @@ Rules that hold here:
 - Whatever ends the demonstration, its processes, its ports and its files are gone afterwards.
 """
 
-import os
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -19,12 +16,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from forewarn import __version__
 from forewarn.adapters.mqtt import Broker, MqttClient
 from forewarn.demo.board import ROOT, Board
-from forewarn.demo.broker import HOST, EmbeddedBroker, free_port
+from forewarn.demo.broker import HOST, EmbeddedBroker
+from forewarn.demo.daemon import DaemonProcess
 from forewarn.demo.tally import Tally, TimedFault
 from forewarn.errors import ForewarnError, SettingsError
 from forewarn.replay import publish, simulation_messages
@@ -38,33 +36,7 @@ LONGEST_S: Final = 3600.0
 MOST_DEVICES: Final = 100
 _WARM_UP_READINGS: Final = 75  # a window of 30, 30 residuals to learn from, and some to see the fleet undisturbed
 _FAULT_EVERY_S: Final = 5.0  # of the viewer's time, over the whole fleet
-_START_TIMEOUT_S: Final = 30.0
-_STOP_TIMEOUT_S: Final = 8.0
 _REFRESH_S: Final = 0.2
-_SETTINGS: Final = """\
-instance = "demo"
-model = "starter"
-
-[units]
-temperature = "°C"
-
-[mqtt]
-host = "{host}"
-port = {port}
-protocol = "3.1.1"
-
-[[inputs]]
-topic = "sensors/{{device}}/{{metric}}"
-
-[faults]
-silent_min_s = 3.0
-
-[metrics]
-port = {metrics_port}
-
-[publish]
-forecast = true
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +109,7 @@ def demo(spec: DemoSpec, out: TextIO) -> None:
         client = stack.enter_context(
             MqttClient(address, client_id="demo-view", on_message=board.hear, subscriptions=[f"{ROOT}/#"])
         )
-        daemon = stack.enter_context(_Daemon(folder, broker.port))
+        daemon = stack.enter_context(DaemonProcess(folder, broker.port))
         view = stack.enter_context(view_on(out, _title(spec, broker.port, daemon.metrics_url)))
         daemon.wait_until_online(board, stop)
         _show(spec, board, client, daemon, view, stop)
@@ -145,7 +117,7 @@ def demo(spec: DemoSpec, out: TextIO) -> None:
 
 
 def _show(
-    spec: DemoSpec, board: Board, client: MqttClient, daemon: "_Daemon", view: "View", stop: threading.Event
+    spec: DemoSpec, board: Board, client: MqttClient, daemon: DaemonProcess, view: "View", stop: threading.Event
 ) -> None:
     fleet = spec.fleet()
     board.tally = _tally(fleet, spec.speed, time.time())
@@ -211,50 +183,3 @@ def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class _Daemon:
-    """`forewarn run` as a child process."""
-
-    def __init__(self, folder: Path, port: int) -> None:
-        metrics_port = free_port()
-        self.metrics_url = f"http://{HOST}:{metrics_port}/metrics"
-        self._settings = folder / "forewarn.toml"
-        self._settings.write_text(_SETTINGS.format(host=HOST, port=port, metrics_port=metrics_port), encoding="utf-8")
-        self._log = folder / "forewarn.log"
-
-    def __enter__(self) -> Self:
-        """Start it, untouched by settings of the surroundings and by the terminal's Ctrl-C."""
-        foreign = ("FOREWARN_", "NOTIFY_SOCKET", "WATCHDOG_", "CREDENTIALS_DIRECTORY", "STATE_DIRECTORY")
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and package
-                [sys.executable, "-m", "forewarn", "run", "--config", str(self._settings)],
-                stdout=log,
-                stderr=log,
-                env={key: value for key, value in os.environ.items() if not key.startswith(foreign)},
-                start_new_session=True,
-            )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End it as an operator would."""
-        self._process.terminate()
-        try:
-            self._process.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def check(self) -> None:
-        """Raise ForewarnError, with what it said last, where it has ended."""
-        if self._process.poll() is not None:
-            said = self._log.read_text(encoding="utf-8", errors="replace").strip()[-1000:]
-            raise ForewarnError(f"the daemon ended with exit code {self._process.returncode}: {said}")
-
-    def wait_until_online(self, board: Board, stop: threading.Event) -> None:
-        """Return once the daemon says over MQTT that it is online, or `stop` is set."""
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        while not board.online.wait(0.05) and not stop.is_set():
-            self.check()
-            if time.monotonic() > deadline:
-                raise ForewarnError(f"the daemon is not online after {_START_TIMEOUT_S:.0f} s")
