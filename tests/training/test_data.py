@@ -149,3 +149,12 @@ def test_some_windows_are_spread_evenly() -> None:
     training, _, _ = parts_of(np.arange(100.0), Cut(5, 2))
     assert training.some(3).tolist() == [0, 26, 53]
     assert training.some(1000).tolist() == list(range(54))
+
+
+def test_a_device_with_hardly_any_readings_is_no_obstacle(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "a.csv", {"x": np.arange(100.0), "y": np.arange(1.0), "z": np.full(3, np.nan)})
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write("no time,w,1,1\n")
+    data = prepare(read(path), Cut(5, 1))
+    assert data.devices == ("w", "x", "y", "z")
+    assert set(data.training.device[data.training.starts]) == {1}

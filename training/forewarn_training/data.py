@@ -120,7 +120,11 @@ def prepare(history: History, cut: Cut) -> Dataset:
         DataError: where a part has no window, saying how long the file would have to be.
     """
     devices = tuple(sorted(set(history.device)))
-    stretches = [_by_time(history, name) for name in devices]
+    index = {name: i for i, name in enumerate(devices)}
+    owner = np.fromiter((index[name] for name in history.device), np.int64, len(history))
+    order = np.argsort(owner, kind="stable")
+    rows = np.split(order, np.cumsum(np.bincount(owner, minlength=len(devices)))[:-1])
+    stretches = [_by_time(history, mine) for mine in rows]
     split = [_split(at, values, cut.shares) for at, values in stretches]
     interval_s = _interval(history.path, [parts[0][0] for parts in split])
     parts = [
@@ -138,11 +142,11 @@ def prepare(history: History, cut: Cut) -> Dataset:
     return Dataset(training, validation, test, interval_s, history.features, history.target, devices, history.sha256)
 
 
-def _by_time(history: History, device: str) -> tuple[Floats, Floats]:
-    """Times and values of one device, in order of time, the first of readings at the same time."""
-    mine = np.array([name == device for name in history.device]) & np.isfinite(history.at)
-    at, first = np.unique(history.at[mine], return_index=True)
-    values = history.values[mine][first]
+def _by_time(history: History, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Times and values of one device's rows, in order of time, the first of readings at the same time."""
+    rows = rows[np.isfinite(history.at[rows])]
+    at, first = np.unique(history.at[rows], return_index=True)
+    values = history.values[rows[first]]
     return at, np.where(np.isfinite(values), values, np.nan)
 
 

@@ -1,5 +1,6 @@
 """From a CSV to a model file: reads, splits, trains, calibrates, measures, exports and reports."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from forewarn.core.card import Feature, ModelCard
 from forewarn.errors import DataError, SettingsError
 from forewarn.history import History
 from forewarn_training.calibrate import calibrate
-from forewarn_training.data import Cut, Dataset, Windows32, prepare, scales
+from forewarn_training.data import Cut, Dataset, prepare, scales
 from forewarn_training.evaluate import MODEL, PERSISTENCE, Evaluation, evaluate
 from forewarn_training.export import export, forecast_with_torch
 from forewarn_training.model import Cell, Network, NetworkSpec
@@ -107,7 +108,8 @@ def fit(history: History, plan: Plan) -> Fitted:
     windows = validation.inputs(validation.some(_PARITY_WINDOWS))
     spread = float(data.training.targets().std())
     _, parity = export(plan.out, network, card, windows, spread)
-    _report(plan, data, Story(card, _settings(plan), data, course, evaluation, _all(network, data)))
+    forecast = forecast_with_torch(network, test.inputs())
+    _write_report(plan.report, Story(card, _settings(plan), data, course, evaluation, forecast))
     return Fitted(card, evaluation, course, parity)
 
 
@@ -118,7 +120,7 @@ def metrics_of(evaluation: Evaluation) -> dict[str, float]:
         return {}
     metrics = {"test_mae": model.mae, "test_rmse": model.rmse, "test_mase": model.mase}
     metrics |= {"test_mae_persistence": naive.mae, "test_windows": float(evaluation.n_window)}
-    return {name: value for name, value in metrics.items() if value == value}  # noqa: PLR0124 - NaN is left out
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 def _check(history: History, plan: Plan) -> None:
@@ -167,15 +169,11 @@ def _train(data: Dataset, plan: Plan) -> tuple[Network, Course]:
     return network, course
 
 
-def _all(network: Network, data: Dataset) -> Windows32:
-    return forecast_with_torch(network, data.test.inputs())
-
-
-def _report(plan: Plan, data: Dataset, story: Story) -> None:
+def _write_report(path: Path, story: Story) -> None:
     try:
-        plan.report.write_text(render(story), encoding="utf-8")
+        path.write_text(render(story), encoding="utf-8")
     except OSError as error:
-        raise SettingsError(f"{plan.report}: cannot be written ({error.strerror}) for {data.target}") from error
+        raise SettingsError(f"{path}: the report cannot be written ({error.strerror})") from error
 
 
 def _settings(plan: Plan) -> list[tuple[str, str]]:

@@ -25,7 +25,7 @@ _VALIDATION_BATCH = 2048
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a network is trained. The defaults were measured on seven temperature series; docs/models.md tells how.
+    """How a network is trained. docs/models.md says what the defaults reach on real series.
 
     Attributes:
         epochs: at most.

@@ -6,7 +6,9 @@ Rules that hold here:
   `turn`, which waits for the network, reads what has come and returns it.
 - The link reads the socket itself: wire.py cuts the messages out of what has come, and paho gets every other packet.
 - A message of QoS 1 is acknowledged at the turn after the one that handed it over, when it has been worked on.
-- Whatever arrives, no callback raises. A lost connection is tried again with jittered exponential backoff, for ever.
+- Whatever a broker says, `turn` does not raise. A connection that is lost, or that is not answered, is tried again with
+  jittered exponential backoff, for ever; the backoff starts anew only after a connection that lasted.
+- Nothing is sent before the broker has accepted the connection, and what waits to be sent is bounded.
 """
 
 import contextlib
@@ -15,14 +17,16 @@ import os
 import random
 import select
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from paho.mqtt import client as paho
+from paho.mqtt.client import mqtt_ms_publish, mqtt_ms_queued
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -35,6 +39,7 @@ _C = TypeVar("_C", bound=paho.Client)
 
 READ_BYTES = 65_536
 CONNECT_TIMEOUT_S = 3.0
+ANSWER_S = 10.0  # for a broker to acknowledge the connection and the subscriptions
 BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.5, 30.0
 _UNSENT_MOST = 1_000
 
@@ -50,7 +55,7 @@ class Broker:
     host: str
     port: int = 1883
     username: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     protocol: Literal["5", "3.1.1"] = "5"
     keepalive_s: int = 30
 
@@ -77,9 +82,18 @@ class LastWill:
 
 
 class _FedClient(paho.Client):
-    """paho's client, which reads from the packets it is given as long as there are any."""
+    """paho's client, which reads from the packets it is given, and publishes only where it may."""
 
     _given: bytes | None = None
+
+    @property
+    def unsent(self) -> int:
+        """Packets that the network has not taken."""
+        return len(self._out_packet)
+
+    def hang_up(self) -> None:
+        """Close the socket without a word, so that the broker publishes the last will."""
+        self._sock_close()
 
     def give(self, packet: bytes) -> None:
         """Let paho work on one packet that was read for it."""
@@ -102,6 +116,19 @@ class _FedClient(paho.Client):
         if not data:
             self.loop_read()
         return data
+
+    def _send_publish(self, *args: Any, **kwargs: Any) -> MQTTErrorCode:  # noqa: ANN401 - as they come
+        # paho would send between CONNECT and its answer, in the worst case before CONNECT, which another thread sends.
+        return super()._send_publish(*args, **kwargs) if self.is_connected() else MQTTErrorCode.MQTT_ERR_NO_CONN
+
+    def _handle_connack(self) -> MQTTErrorCode:
+        # paho would send all that waits at once; a broker may end a connection that has more under way than it takes
+        # (MQTT 5.0, section 3.3.4). What is queued follows as acknowledgements come.
+        if not self.is_connected():
+            with self._out_message_mutex:
+                for i, message in enumerate(self._out_messages.values()):
+                    message.state = mqtt_ms_publish if i < self.max_inflight_messages else mqtt_ms_queued
+        return super()._handle_connack()
 
     def _sock_recv(self, bufsize: int) -> bytes:
         if self._given is None:
@@ -150,7 +177,7 @@ class MqttLink:
             subscriptions: topic filters.
             qos: of the subscriptions.
             last_will: published, retained, when the link breaks.
-            max_unacknowledged: messages of QoS 1 that may wait for the broker; further ones are dropped and counted.
+            max_unacknowledged: messages that may wait for the broker; further ones are dropped and counted.
             max_payload_bytes: longer payloads are handed over cut to one byte more.
         """
         self.broker = broker
@@ -161,13 +188,17 @@ class MqttLink:
         self._subscriptions = [(topic, qos) for topic in subscriptions]
         self._max_payload_bytes = max_payload_bytes
         self._to_acknowledge: list[int] = []
+        self._max_unsent = max_unacknowledged
         self._closing = False
+        self._refused = False
+        self._answer_by = self._subscribed_at = 0.0
         self._connecting: threading.Thread | None = None
         self._next_try_at = 0.0
         self._backoff_s = BACKOFF_FIRST_S
         self._complaint = ""
         self._wake_in, self._wake_out = socket.socketpair()
-        self._wake_in.setblocking(False)  # noqa: FBT003 - the signature is the library's
+        for end in (self._wake_in, self._wake_out):
+            end.setblocking(False)  # noqa: FBT003 - the signature is the library's
         self._poll = select.poll()
         self._poll.register(self._wake_in, select.POLLIN)
         self._watched: tuple[int, int] | None = None
@@ -191,6 +222,16 @@ class MqttLink:
         """Wait up to `timeout_s` for the network, do what is due, and return the messages that came."""
         if not self._connection(timeout_s):
             return []
+        try:
+            messages = self._serve(timeout_s)
+        except Exception as error:  # noqa: BLE001 - paho's own, of something that the broker said
+            self._give_up(f"says what cannot be understood ({error!r})")
+            return []
+        if not self.subscribed and time.monotonic() > self._answer_by:
+            self._give_up(f"gives no answer within {ANSWER_S:g} s{_hint(self.broker)}")
+        return messages
+
+    def _serve(self, timeout_s: float) -> list[Message]:
         client = self._client
         self._acknowledge()
         readable, writable = self._wait(timeout_s)
@@ -207,6 +248,9 @@ class MqttLink:
 
     def publish(self, topic: str, payload: str, *, qos: int, retain: bool) -> None:
         """Publish now, or as soon as the link is back (QoS 1); what does not fit is dropped and counted."""
+        if qos == 0 and self._client.unsent >= self._max_unsent:
+            self.dropped += 1
+            return
         info = self._client.publish(topic, payload.encode("utf-8", "replace"), qos, retain)
         if info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE or (qos == 0 and info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS):
             self.dropped += 1
@@ -226,6 +270,8 @@ class MqttLink:
             self._client.disconnect()
             while self._client.want_write() and time.monotonic() < ends_at:
                 self._client.loop_write()
+        self._wake_in.close()
+        self._wake_out.close()
         return self.unacknowledged == 0
 
     def _receive(self) -> list[Message]:
@@ -269,6 +315,7 @@ class MqttLink:
         self._backoff_s = min(2 * self._backoff_s, BACKOFF_MOST_S)
         self._inflow = Inflow(five=self.broker.protocol == "5", most=self._max_payload_bytes)
         self._to_acknowledge.clear()
+        self._refused = False
         self._connecting = threading.Thread(target=self._connect, name="mqtt-connect", daemon=True)
         self._connecting.start()
         return False
@@ -276,17 +323,20 @@ class MqttLink:
     def _connect(self) -> None:
         try:
             self._client.connect(self.broker.host, self.broker.port, self.broker.keepalive_s)
-        except (OSError, ValueError) as error:
-            self._complain(
-                f"broker {self.broker} cannot be reached ({error}); trying again, at the latest every "
-                f"{BACKOFF_MOST_S:.0f} s"
-            )
+        except (OSError, ValueError, struct.error) as error:
+            self._complain(f"cannot be reached ({error})")
+        self._answer_by = time.monotonic() + ANSWER_S
+
+    def _give_up(self, why: str) -> None:
+        self._complain(why)
+        self.subscribed = False
+        self._client.hang_up()
 
     def _complain(self, text: str) -> None:
         """Log the same trouble once, not at each try."""
         if text != self._complaint:
             self._complaint = text
-            log.warning("%s", text)
+            log.warning("broker %s %s; trying again, at least every %.0f s", self.broker, text, BACKOFF_MOST_S)
 
     def _wait(self, timeout_s: float) -> tuple[bool, bool]:
         """Wait for the socket or a wake: whether it can be read and written."""
@@ -318,8 +368,8 @@ class MqttLink:
 
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - paho's signature
         if reason.is_failure:
-            hint = ' (set mqtt.protocol = "3.1.1")' if "version" in str(reason).lower() else ""
-            self._complain(f"broker {self.broker} refuses the connection: {reason}{hint}")
+            self._refused = True
+            self._complain(f"refuses the connection: {_refusal(reason)}")
             return
         self.connects += 1
         self._client.subscribe(self._subscriptions)
@@ -329,17 +379,30 @@ class MqttLink:
             if reason.is_failure:
                 log.error("broker %s refuses the subscription to %s: %s", self.broker, topic, reason)
         self.subscribed = True
-        self._backoff_s = BACKOFF_FIRST_S
+        self._subscribed_at = time.monotonic()
         self._complaint = ""
         log.info("connected to %s, subscribed to %s", self.broker, ", ".join(topic for topic, _ in self._subscriptions))
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - the same
+        if not self.subscribed and not self._refused and not self._closing:
+            self._complain(f"ends the connection before it is set up ({reason})")
         if self.subscribed and not self._closing:
             log.warning("connection to %s lost: %s", self.broker, reason)
+        if self.subscribed and time.monotonic() - self._subscribed_at > BACKOFF_MOST_S:
+            self._backoff_s = BACKOFF_FIRST_S
         self.subscribed = False
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, _reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - the same
         self._waiting.discard(mid)
+
+
+def _refusal(reason: ReasonCode) -> str:
+    unsupported = "version" in str(reason).lower()
+    return f'{reason} (set mqtt.protocol = "3.1.1")' if unsupported else str(reason)
+
+
+def _hint(broker: Broker) -> str:
+    return ' (if it knows no MQTT 5: set mqtt.protocol = "3.1.1")' if broker.protocol == "5" else ""
 
 
 class MqttClient:
@@ -360,7 +423,7 @@ class MqttClient:
         self._refusal: str | None = None
         self._client = client = _set_up(paho.Client, broker, client_id)
         client.on_connect = self._on_connect
-        client.on_subscribe = lambda *_: self._ready.set()
+        client.on_subscribe = self._on_subscribe
         client.on_message = lambda _c, _d, message: (
             on_message(message.topic, bytes(message.payload)) if on_message else None
         )
@@ -374,16 +437,16 @@ class MqttClient:
         """
         try:
             self._client.connect(self._broker.host, self._broker.port, self._broker.keepalive_s)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise BrokerError(
                 f"broker {self._broker} cannot be reached ({error}): is it running, is the address right?"
             ) from None
         self._client.loop_start()
-        if not self._ready.wait(5.0) or self._refusal:
-            self._client.loop_stop()
-            raise BrokerError(
-                f"broker {self._broker} refuses the connection: {self._refusal or 'no answer within 5 s'}"
-            )
+        answered = self._ready.wait(ANSWER_S)
+        if self._refusal or not answered:
+            self.__exit__(None, None, None)
+            no_answer = f"gives no answer within {ANSWER_S:g} s{_hint(self._broker)}"
+            raise BrokerError(f"broker {self._broker} {self._refusal or no_answer}")
         return self
 
     def __exit__(
@@ -420,8 +483,14 @@ class MqttClient:
 
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - paho's signature
         if reason.is_failure:
-            self._refusal = str(reason)
+            self._refusal = f"refuses the connection: {_refusal(reason)}"
         elif self._subscriptions:
             self._client.subscribe(self._subscriptions)
             return
+        self._ready.set()
+
+    def _on_subscribe(self, _client: Any, _data: Any, _mid: int, reasons: list[ReasonCode], _properties: Any) -> None:  # noqa: ANN401 - the same
+        for (topic, _), reason in zip(self._subscriptions, reasons, strict=False):
+            if reason.is_failure:
+                self._refusal = f"refuses the subscription to {topic}: {reason}"
         self._ready.set()
