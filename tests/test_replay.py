@@ -110,6 +110,15 @@ def test_the_times_in_the_payloads_are_shifted_and_so_is_the_end_of_a_replay(tmp
     assert json.loads(recorder.sent[-1][2])["time"] == pytest.approx(time.time(), abs=60.0)
 
 
+def test_more_readings_a_second_than_the_rate_are_never_sent() -> None:
+    recorder = Recorder()
+    messages = [Message(0.0, "t", str(i)) for i in range(1001)]
+    publish(messages, recorder, speed=0.0, rate=100.0, sleep=recorder.sleep, clock=lambda: recorder.now)
+    assert recorder.now == pytest.approx(10.0, abs=0.01)
+    with pytest.raises(SettingsError, match="--rate"):
+        Pace(rate=0.0)
+
+
 @pytest.mark.parametrize("speed", [-1.0, float("nan"), float("inf")])
 def test_a_speed_that_cannot_be_kept_is_refused(speed: float) -> None:
     with pytest.raises(SettingsError, match="--speed"):

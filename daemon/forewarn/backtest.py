@@ -15,13 +15,11 @@ from tqdm import tqdm
 
 from forewarn.charts import Band, Line, line_chart, page, table
 from forewarn.core.alerts import AlertRaised
-from forewarn.core.card import ModelCard
 from forewarn.core.engine import Engine
 from forewarn.core.ports import Forecaster
 from forewarn.core.readings import Batch, Outcome, SeriesKey, Verdicts, status_name
 from forewarn.core.rules import Rules
-from forewarn.errors import DataError
-from forewarn.history import History, read_history
+from forewarn.history import History
 from forewarn.messages import sentence
 
 COLUMNS = (
@@ -128,36 +126,6 @@ def backtest(
             parts.append(engine.ingest(Batch(keys[rows], history.at[rows], history.at[rows], history.values[rows])))
             bar.update(len(parts[-1].outcome))
     return Backtest(history, _joined(parts), forecaster.card.unit if unit is None else unit)
-
-
-def read_for(
-    path: Path, card: ModelCard, *, time_column: str | None, device_column: str | None, target: str | None
-) -> History:
-    """Read the columns of a file that a model needs.
-
-    A model with several features takes the columns of their names. A model with one takes `target`, else the column
-    of its feature's name, else the only column of numbers.
-
-    Raises:
-        DataError: saying which option to give.
-    """
-    if len(card.features) > 1:
-        if target not in (None, card.target):
-            raise DataError(f"{path}: the model forecasts {card.target}, which cannot be replaced by {target}")
-        names = [feature.name for feature in card.features]
-        return read_history(
-            path, time_column=time_column, device_column=device_column, features=names, target=card.target
-        )
-    try:
-        return read_history(path, time_column=time_column, device_column=device_column, target=target)
-    except DataError:
-        if target is not None:
-            raise
-        with path.open(encoding="utf-8-sig") as stream:
-            has_own = card.target in stream.readline()
-        if not has_own:
-            raise
-        return read_history(path, time_column=time_column, device_column=device_column, target=card.target)
 
 
 def _joined(parts: Sequence[Verdicts]) -> Verdicts:

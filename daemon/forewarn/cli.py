@@ -110,7 +110,8 @@ def _add_backtest(commands: Commands) -> None:
 
 def _backtest(args: argparse.Namespace) -> None:
     from forewarn.adapters.onnx_forecaster import load_model, resolve_model  # noqa: PLC0415 - --help is quick
-    from forewarn.backtest import backtest, read_for  # noqa: PLC0415 - the same
+    from forewarn.backtest import backtest  # noqa: PLC0415 - the same
+    from forewarn.history import read_for  # noqa: PLC0415 - the same
     from forewarn.settings import load  # noqa: PLC0415 - the same
 
     settings = load(args.config).settings
@@ -270,7 +271,10 @@ def _add_publishing(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=1.0,
         metavar="N",
-        help="seconds of the readings in a second; 0 waits for nothing (%(default)s)",
+        help="seconds of the readings in a second; 0 does not look at their times (%(default)s)",
+    )
+    parser.add_argument(
+        "--rate", type=float, default=2000.0, metavar="N", help="readings a second at most (%(default)s)"
     )
     parser.add_argument("--restamp", action="store_true", help="shift the times so that the last reading is of now")
     parser.add_argument("--plain", action="store_true", help="bare numbers instead of JSON with value and time")
@@ -288,7 +292,7 @@ def _publish(source: "History | Simulation", args: argparse.Namespace) -> None:
     password = os.environ.get("FOREWARN_MQTT__PASSWORD")
     broker = Broker(host, int(port), username=args.username, password=password, protocol=args.protocol)
     with MqttClient(broker) as client:
-        sent = replay(source, client, Pace(args.speed, args.restamp), topic=args.topic, plain=args.plain)
+        sent = replay(source, client, Pace(args.speed, args.restamp, args.rate), topic=args.topic, plain=args.plain)
     print(f"{sent} readings sent to {broker}")
 
 

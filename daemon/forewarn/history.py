@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from forewarn.core.card import ModelCard
 from forewarn.errors import DataError
 
 _DELIMITERS = ",;\t"
@@ -133,6 +134,36 @@ def read_history(
     history = History(path, sha256, texts, devices or [path.stem] * len(at), at, values, chosen, target)
     _check_values(history, time)
     return history
+
+
+def read_for(
+    path: Path, card: ModelCard, *, time_column: str | None, device_column: str | None, target: str | None
+) -> History:
+    """Read the columns of a file that a model needs.
+
+    A model with several features takes the columns of their names. A model with one takes `target`, else the column
+    of its feature's name, else the only column of numbers.
+
+    Raises:
+        DataError: saying which option to give.
+    """
+    if len(card.features) > 1:
+        if target not in (None, card.target):
+            raise DataError(f"{path}: the model forecasts {card.target}, which cannot be replaced by {target}")
+        names = [feature.name for feature in card.features]
+        return read_history(
+            path, time_column=time_column, device_column=device_column, features=names, target=card.target
+        )
+    try:
+        return read_history(path, time_column=time_column, device_column=device_column, target=target)
+    except DataError:
+        if target is not None:
+            raise
+        with path.open(encoding="utf-8-sig") as stream:
+            has_own = card.target in stream.readline()
+        if not has_own:
+            raise
+        return read_history(path, time_column=time_column, device_column=device_column, target=card.target)
 
 
 def _delimiter(header: str) -> str:

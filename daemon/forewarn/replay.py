@@ -4,7 +4,9 @@ Rules that hold here:
 
 - The readings of one device keep their order, and devices are merged by time, so that a file may hold one device after
   the other; a reading that is older than the one before it is sent at once.
-- Pace comes from the readings' own times: one of their seconds takes 1 / speed seconds; speed 0 waits for nothing.
+- Pace comes from the readings' own times: one of their seconds takes 1 / speed seconds; speed 0 does not look at them.
+- It never sends more than `rate` readings a second: a broker drops what a subscriber cannot follow (Mosquitto keeps
+  1,000 messages for one), and nobody is told.
 - What a topic or a payload cannot carry is an error before anything is sent, or is left out and counted.
 """
 
@@ -23,6 +25,7 @@ from forewarn.history import History
 from forewarn.simulate import METRIC, Simulation
 
 DEFAULT_TOPIC: Final = "sensors/{device}/{metric}"
+_LEAST_WAIT_S: Final = 0.002  # shorter ones would cost more than they are worth
 _NOT_IN_A_NAME: Final = frozenset("/+#\0")
 
 
@@ -49,20 +52,24 @@ class Pace:
     """How fast, and what a reading says of its time.
 
     Attributes:
-        speed: seconds of the readings' own time in a second; 0 for as fast as it goes.
+        speed: seconds of the readings' own time in a second; 0 for as fast as `rate` lets it.
+        rate: readings a second at most.
         restamp: shift all times so that the last reading, when it is sent, says "now". At speed 1 the first one does
             as well; at a higher speed it begins in the past, since a reading must not come from the future.
     """
 
     speed: float = 1.0
     restamp: bool = False
+    rate: float = 2000.0
 
     def __post_init__(self) -> None:
-        """Refuse a speed that cannot be kept.
+        """Refuse a pace that cannot be kept.
 
         Raises:
-            SettingsError: naming the speed.
+            SettingsError: naming the option.
         """
+        if not self.rate > 0:
+            raise SettingsError(f"--rate {self.rate}: give readings a second, more than 0")
         if not (self.speed >= 0 and math.isfinite(self.speed)):
             raise SettingsError(f"--speed {self.speed}: give a number above 0, or 0 for as fast as it goes")
 
@@ -143,6 +150,7 @@ def publish(
     publisher: Publisher,
     *,
     speed: float,
+    rate: float = math.inf,
     qos: int = 0,
     sleep: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
@@ -153,6 +161,7 @@ def publish(
         messages: in the order to keep.
         publisher: to what.
         speed: see `Pace`.
+        rate: see `Pace`.
         qos: of each message.
         sleep: waits for that many seconds; one that returns True ends the publishing.
         clock: monotonic seconds.
@@ -162,8 +171,9 @@ def publish(
     for message in messages:
         if began is None:
             began, first_at = clock(), message.at
-        wait = (message.at - first_at) / speed - (clock() - began) if speed else 0.0
-        if wait > 0 and sleep(wait) is True:
+        due = (message.at - first_at) / speed if speed else 0.0
+        wait = max(due, n / rate) - (clock() - began)
+        if wait > _LEAST_WAIT_S and sleep(wait) is True:
             break
         publisher.publish(message.topic, message.payload, qos)
         n += 1
@@ -197,4 +207,4 @@ def replay(
         messages = history_messages(source, topic=topic, plain=plain, shift_s=shift_s)
     else:
         messages = simulation_messages(source, topic=topic, plain=plain, shift_s=shift_s)
-    return publish(progress(messages, len(source)), publisher, speed=pace.speed, qos=qos)
+    return publish(progress(messages, len(source)), publisher, speed=pace.speed, rate=pace.rate, qos=qos)

@@ -53,6 +53,7 @@ class Round:
 
     readings_per_s: float
     cpu_us_per_reading: float
+    cpu_us_at_rate: float
     latency_p50_ms: float
     latency_p99_ms: float
     rss_mb: float
@@ -71,10 +72,13 @@ def measure(measured: Measured, broker: Mosquitto, alert_topic: str, arguments: 
         took, lost = flood(wire, measured, rounds, arguments.in_flight)
         cpu = measured.cpu_s() - cpu_before
         n = len(rounds) * N_DEVICE - lost
+        base, cpu_before = measured.count(), measured.cpu_s()
         latencies = sorted(probe(wire, alerts, load, arguments.probes, arguments.rate))
+        cpu_at_rate = (measured.cpu_s() - cpu_before) / (measured.count() - base)
         return Round(
             readings_per_s=n / took,
             cpu_us_per_reading=cpu / n * 1e6,
+            cpu_us_at_rate=cpu_at_rate * 1e6,
             latency_p50_ms=1e3 * statistics.median(latencies),
             latency_p99_ms=1e3 * latencies[int(0.99 * (len(latencies) - 1))],
             rss_mb=measured.rss_bytes() / 1e6,

@@ -107,7 +107,7 @@ def _feature_units(given: Sequence[str], target: str) -> dict[str, str]:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from forewarn.adapters.onnx_forecaster import load_model, resolve_model  # noqa: PLC0415 - see the first lines
-    from forewarn.backtest import read_for  # noqa: PLC0415
+    from forewarn.history import read_for  # noqa: PLC0415
     from forewarn_training.data import Cut, prepare  # noqa: PLC0415
     from forewarn_training.evaluate import evaluate  # noqa: PLC0415
 

@@ -190,7 +190,7 @@ class MqttLink:
         self._to_acknowledge: list[int] = []
         self._max_unsent = max_unacknowledged
         self._closing = False
-        self._refused = False
+        self._awaited = False  # the broker's answers to CONNECT and SUBSCRIBE
         self._answer_by = self._subscribed_at = 0.0
         self._connecting: threading.Thread | None = None
         self._next_try_at = 0.0
@@ -227,7 +227,7 @@ class MqttLink:
         except Exception as error:  # noqa: BLE001 - paho's own, of something that the broker said
             self._give_up(f"says what cannot be understood ({error!r})")
             return []
-        if not self.subscribed and time.monotonic() > self._answer_by:
+        if self._awaited and time.monotonic() > self._answer_by:
             self._give_up(f"gives no answer within {ANSWER_S:g} s{_hint(self.broker)}")
         return messages
 
@@ -301,10 +301,11 @@ class MqttLink:
 
     def _connection(self, timeout_s: float) -> bool:
         """Whether there is a socket to work with; begins to connect when it is time, and waits where it is not."""
-        if self._connecting is not None and self._connecting.is_alive():
-            self._wait(min(timeout_s, 0.05))
-            return False
-        self._connecting = None
+        if self._connecting is not None:
+            self._connecting.join(min(timeout_s, 0.05))
+            if self._connecting.is_alive():
+                return False
+            self._connecting = None
         if self._client.socket() is not None:
             return True
         pause = self._next_try_at - time.monotonic()
@@ -315,7 +316,7 @@ class MqttLink:
         self._backoff_s = min(2 * self._backoff_s, BACKOFF_MOST_S)
         self._inflow = Inflow(five=self.broker.protocol == "5", most=self._max_payload_bytes)
         self._to_acknowledge.clear()
-        self._refused = False
+        self._awaited = True
         self._connecting = threading.Thread(target=self._connect, name="mqtt-connect", daemon=True)
         self._connecting.start()
         return False
@@ -329,7 +330,7 @@ class MqttLink:
 
     def _give_up(self, why: str) -> None:
         self._complain(why)
-        self.subscribed = False
+        self.subscribed = self._awaited = False
         self._client.hang_up()
 
     def _complain(self, text: str) -> None:
@@ -368,7 +369,7 @@ class MqttLink:
 
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - paho's signature
         if reason.is_failure:
-            self._refused = True
+            self._awaited = False
             self._complain(f"refuses the connection: {_refusal(reason)}")
             return
         self.connects += 1
@@ -378,19 +379,19 @@ class MqttLink:
         for (topic, _), reason in zip(self._subscriptions, reasons, strict=False):
             if reason.is_failure:
                 log.error("broker %s refuses the subscription to %s: %s", self.broker, topic, reason)
-        self.subscribed = True
+        self.subscribed, self._awaited = True, False
         self._subscribed_at = time.monotonic()
         self._complaint = ""
         log.info("connected to %s, subscribed to %s", self.broker, ", ".join(topic for topic, _ in self._subscriptions))
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - the same
-        if not self.subscribed and not self._refused and not self._closing:
+        if self._awaited and not self._closing:
             self._complain(f"ends the connection before it is set up ({reason})")
         if self.subscribed and not self._closing:
             log.warning("connection to %s lost: %s", self.broker, reason)
         if self.subscribed and time.monotonic() - self._subscribed_at > BACKOFF_MOST_S:
             self._backoff_s = BACKOFF_FIRST_S
-        self.subscribed = False
+        self.subscribed = self._awaited = False
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, _reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - the same
         self._waiting.discard(mid)

@@ -1,0 +1,49 @@
+"""From a CSV file to an alert, with real data: trained, served, replayed, heard."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from forewarn.history import read_history
+from tests.brokers import Mosquitto, Subscriber
+from tests.daemons import INSTANCE, JSON_INPUT, DaemonProcess, settings_file
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+AMBIENT = DATA / "nab" / "realKnownCause" / "ambient_temperature_system_failure.csv"
+ETT = DATA / "ett" / "ETTh1.csv"
+
+
+def tool(*command: str) -> str:
+    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(("data", "target"), [(ETT, "OT"), (AMBIENT, "value")], ids=["ETTh1", "ambient"])
+def test_a_model_of_real_data_is_served_and_alerts_arrive(
+    mosquitto: Mosquitto, tmp_path: Path, data: Path, target: str
+) -> None:
+    if not data.exists():
+        pytest.skip("the real data is not here")
+    model, scores = tmp_path / "model.onnx", tmp_path / "scores.csv"
+    columns = ["--data", str(data), "--target", target]
+    trained = tool("forewarn_training.cli", "fit", *columns, "--out", str(model))
+    assert "smaller than persistence" in trained
+    tool("forewarn", "backtest", "--model", str(model), *columns, "--out", str(scores))
+    n = len(read_history(data, target=target))
+    with (
+        Subscriber(mosquitto, f"forewarn/{INSTANCE}/alerts/#") as subscriber,
+        DaemonProcess(settings_file(tmp_path, mosquitto, JSON_INPUT, model=model)) as daemon,
+    ):
+        tool("forewarn", "replay", *columns[1:], "--broker", f"127.0.0.1:{mosquitto.port}", "--speed", "0")
+        daemon.wait_for_sample("forewarn_readings_received_total", n, timeout=60)
+        raised = daemon.sample("forewarn_alerts_total", type="raised")
+        assert raised >= 1
+        subscriber.wait_for_count(int(raised))
+    assert len(scores.read_text().splitlines()) == n + 1
+    alerts = [json.loads(message.payload) for message in subscriber.messages]
+    heard = [(a["at"], a["kind"]) for a in alerts if a["type"] == "raised" and a["kind"] != "silent"]
+    assert len(heard) == len(set(heard))
