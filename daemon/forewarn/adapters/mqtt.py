@@ -335,7 +335,7 @@ class MqttLink:
 
     def _complain(self, text: str) -> None:
         """Log the same trouble once, not at each try."""
-        if text != self._complaint:
+        if text != self._complaint and not self._closing:
             self._complaint = text
             log.warning("broker %s %s; trying again, at least every %.0f s", self.broker, text, BACKOFF_MOST_S)
 
@@ -385,7 +385,7 @@ class MqttLink:
         log.info("connected to %s, subscribed to %s", self.broker, ", ".join(topic for topic, _ in self._subscriptions))
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - the same
-        if self._awaited and not self._closing:
+        if self._awaited:
             self._complain(f"ends the connection before it is set up ({reason})")
         if self.subscribed and not self._closing:
             log.warning("connection to %s lost: %s", self.broker, reason)
