@@ -17,8 +17,9 @@ from forewarn.charts import Band, Line, line_chart, page, table
 from forewarn.core.alerts import AlertRaised
 from forewarn.core.engine import Engine
 from forewarn.core.ports import Forecaster
-from forewarn.core.readings import Batch, Outcome, SeriesKey, Verdicts, status_name
+from forewarn.core.readings import Batch, Outcome, SeriesKey, status_name
 from forewarn.core.rules import Rules
+from forewarn.core.verdicts import Verdicts
 from forewarn.history import History
 from forewarn.messages import sentence
 

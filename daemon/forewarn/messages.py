@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from forewarn.core.alerts import Alert, AlertCleared, AlertRaised, AlertUpdated, Kind
-from forewarn.core.readings import Batch, Fleet, SeriesKey, SeriesState, Verdicts, status_name
+from forewarn.core.readings import Batch, Fleet, SeriesKey, SeriesState, status_name
+from forewarn.core.verdicts import Verdicts
 
 ALERT_SCHEMA = "forewarn.alert/1"
 STATE_SCHEMA = "forewarn.state/1"

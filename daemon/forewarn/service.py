@@ -27,8 +27,9 @@ from forewarn.adapters.systemd import Notifier
 from forewarn.adapters.telemetry import Telemetry
 from forewarn.core.alerts import Event, SeriesEvicted
 from forewarn.core.engine import Engine
-from forewarn.core.readings import Batch, Fleet, Outcome, SeriesKey, Slots, Verdicts, status_name
+from forewarn.core.readings import Batch, Fleet, Outcome, SeriesKey, Slots, status_name
 from forewarn.core.snapshot import Snapshot
+from forewarn.core.verdicts import Verdicts
 from forewarn.errors import PayloadError, SettingsError
 from forewarn.inputs.decoder import Decoder, Input
 from forewarn.inputs.topics import TopicPattern

@@ -7,7 +7,8 @@ import numpy as np
 
 from forewarn.core.alerts import Event, SeriesEvicted
 from forewarn.core.engine import Engine
-from forewarn.core.readings import Batch, SeriesKey, Verdicts, status_name
+from forewarn.core.readings import Batch, SeriesKey, status_name
+from forewarn.core.verdicts import Verdicts
 
 STEP_S = 10.0
 

@@ -9,7 +9,8 @@ from forewarn.adapters.http import HttpServer
 from forewarn.adapters.telemetry import Telemetry
 from forewarn.core.alerts import Alert, AlertCleared, AlertRaised, AlertUpdated, Kind, SeriesEvicted, Severity
 from forewarn.core.card import Feature, ModelCard
-from forewarn.core.readings import Fleet, Floats, Outcome, Rejection, SeriesKey, SeriesState, Verdicts
+from forewarn.core.readings import Fleet, Floats, Outcome, Rejection, SeriesKey, SeriesState
+from forewarn.core.verdicts import Verdicts
 
 KEYS = tuple(SeriesKey(f"freezer-{i}", metric) for i in range(3) for metric in ("temperature", "humidity"))
 CARD = ModelCard(

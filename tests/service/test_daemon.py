@@ -69,7 +69,7 @@ def test_a_backtest_and_the_daemon_give_identical_verdicts(broker: BrokerProcess
 def test_every_reading_is_accounted_for_whatever_comes(broker: BrokerProcess, tmp_path: Path) -> None:
     config = settings_file(tmp_path, broker)
     now = time.time()
-    bad = {
+    bad: dict[str, list[str | bytes]] = {
         "not_json": ["garbage", "{", ""],
         "not_number": ['{"time": 1, "value": "warm"}', '{"time": 1, "value": true}'],
         "missing_value": ['{"time": 1}', '{"time": 1, "value": null}'],
@@ -280,7 +280,7 @@ def test_systemd_is_told_ready_and_then_that_the_loop_is_alive(mosquitto: Mosqui
         notify.settimeout(10)
         environ = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "1000000"}
         with DaemonProcess(settings_file(tmp_path, mosquitto), environ=environ) as daemon:
-            said = []
+            said: list[str] = []
             while said.count("WATCHDOG=1") < 2:
                 said.append(notify.recv(4096).decode())
             os.kill(daemon.process.pid, signal.SIGSTOP)

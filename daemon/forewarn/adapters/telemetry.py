@@ -36,8 +36,8 @@ from forewarn.core.readings import (
     Rejection,
     SeriesKey,
     SeriesState,
-    Verdicts,
 )
+from forewarn.core.verdicts import Verdicts
 
 _EVENTS: Final = {AlertRaised: "raised", AlertUpdated: "updated", AlertCleared: "cleared"}
 _LATENCY_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

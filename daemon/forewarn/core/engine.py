@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from forewarn.core import faults, residuals, windows
 from forewarn.core.alerts import Alert, AlertBook, Event, Kind, SeriesEvicted, Severity, alert_id
 from forewarn.core.ports import Forecaster
-from forewarn.core.readings import Batch, Fleet, Floats, Mask, Outcome, SeriesKey, SeriesState, Slots, Verdicts
+from forewarn.core.readings import Batch, Fleet, Floats, Mask, Outcome, SeriesKey, SeriesState, Slots
 from forewarn.core.rules import Rules
 from forewarn.core.slots import Column, Registry, Table
 from forewarn.core.snapshot import Snapshot
+from forewarn.core.verdicts import Verdicts
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _LAST = ("at", "received_at", "value", "expected", "lower", "upper", "residual", "score")

@@ -1,0 +1,56 @@
+"""What the engine said of a batch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn.core.alerts import Event
+from forewarn.core.readings import Floats, Mask, Outcome, Slots
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What the engine said of a batch: columns in the batch's order, NaN where a column does not apply.
+
+    Attributes:
+        outcome: `(n,)` uint8, members of `Outcome`.
+        slot: `(n,)` the series' slot, -1 for a reading that has none.
+        expected: the forecast that was made before the reading came, in the target's unit.
+        lower: lower end of the band that holds about 95 % of this series' recent readings.
+        upper: its upper end.
+        residual: value - expected.
+        score: |residual| in the unit of `threshold`; 0 unless scored. Finite in every row.
+        threshold: the score above which a reading exceeds.
+        alert: `(n,)` bool: a residual alert is active on the series after this reading.
+        events: what happened, in the order of the readings.
+    """
+
+    outcome: NDArray[np.uint8]
+    slot: Slots
+    expected: Floats
+    lower: Floats
+    upper: Floats
+    residual: Floats
+    score: Floats
+    threshold: Floats
+    alert: Mask
+    events: list[Event]
+
+    @classmethod
+    def blank(cls, n: int) -> "Verdicts":
+        """Columns of length n with nothing said yet."""
+        nan = [np.full(n, np.nan) for _ in range(5)]
+        expected, lower, upper, residual, threshold = nan
+        return cls(
+            outcome=np.full(n, Outcome.WARMING_UP, np.uint8),
+            slot=np.full(n, -1, np.int64),
+            expected=expected,
+            lower=lower,
+            upper=upper,
+            residual=residual,
+            score=np.zeros(n),
+            threshold=threshold,
+            alert=np.zeros(n, np.bool_),
+            events=[],
+        )
