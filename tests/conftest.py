@@ -1,7 +1,7 @@
 """Brokers for every test that asks for one, started once in a session."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -13,6 +13,15 @@ def _need_mosquitto() -> None:
         if os.environ.get("CI") == "true":
             pytest.fail(MISSING_MOSQUITTO, pytrace=False)
         pytest.skip(MISSING_MOSQUITTO)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Give all skips for want of Mosquitto one place, so that the summary has one line for them."""
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple) and MISSING_MOSQUITTO in report.longrepr[2]:
+        report.longrepr = (__file__, _need_mosquitto.__code__.co_firstlineno, report.longrepr[2])
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from forewarn import __version__
-from forewarn.errors import ForewarnError, ModelError, SettingsError
+from forewarn.errors import ForewarnError, ModelError, SettingsError, UsageError
 from forewarn.simulate import Fault, Simulation
 
 if TYPE_CHECKING:
     from forewarn.history import History
 
-EX_FAILED, EX_CONFIG = 1, 78
+EX_FAILED, EX_USAGE, EX_CONFIG = 1, 2, 78
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
 
@@ -26,12 +26,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         return int(args.command(args) or 0)
-    except (SettingsError, ModelError) as error:
-        print(f"forewarn: {error}", file=sys.stderr)
-        return EX_CONFIG
     except ForewarnError as error:
         print(f"forewarn: {error}", file=sys.stderr)
-        return EX_FAILED
+        if isinstance(error, UsageError):
+            return EX_USAGE
+        return EX_CONFIG if isinstance(error, SettingsError | ModelError) else EX_FAILED
     except KeyboardInterrupt:
         return EX_FAILED
     except BrokenPipeError:
@@ -261,7 +260,7 @@ def _faults(text: str | None) -> tuple[Fault, ...]:
     try:
         return tuple(Fault(kind.strip()) for kind in text.split(",")) if text != "none" else ()
     except ValueError as error:
-        raise SettingsError(f"--faults {text}: {error}; there are {', '.join(Fault)}, or none") from None
+        raise UsageError(f"--faults {text}: {error}; there are {', '.join(Fault)}, or none") from None
 
 
 def _add_publishing(parser: argparse.ArgumentParser) -> None:
@@ -288,7 +287,7 @@ def _publish(source: "History | Simulation", args: argparse.Namespace) -> None:
 
     host, _, port = args.broker.rpartition(":") if ":" in args.broker else (args.broker, "", "1883")
     if not port.isdecimal():
-        raise SettingsError(f"--broker {args.broker}: give HOST or HOST:PORT")
+        raise UsageError(f"--broker {args.broker}: give HOST or HOST:PORT")
     password = os.environ.get("FOREWARN_MQTT__PASSWORD")
     broker = Broker(host, int(port), username=args.username, password=password, protocol=args.protocol)
     with MqttClient(broker) as client:

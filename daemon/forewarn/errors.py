@@ -17,6 +17,10 @@ class SettingsError(ForewarnError):
     """The operator's settings, files or command line cannot be used."""
 
 
+class UsageError(SettingsError):
+    """An option of the command line cannot be used."""
+
+
 class ModelError(ForewarnError):
     """A model file cannot be used: missing, damaged, without a card, or not agreeing with its own golden sample."""
 

@@ -94,6 +94,7 @@ def read_history(
     device_column: str | None = None,
     features: Sequence[str] | None = None,
     target: str | None = None,
+    prefer: str | None = None,
 ) -> History:
     """Read a CSV file with a header line; the delimiter is a comma, a semicolon or a tab.
 
@@ -103,6 +104,7 @@ def read_history(
         device_column: its name; None chooses a column that is named like a device, else all rows are one device.
         features: names of the columns to read; None is the target alone, or the only column of numbers left.
         target: the feature that is forecast; None is the only feature.
+        prefer: the column of numbers to take where neither features nor target say which and there are several.
 
     Raises:
         DataError: naming the file, the line or column, and what to do.
@@ -122,7 +124,7 @@ def read_history(
             asked = {*(features or ()), *((target,) if target else ())}
             time = columns.time(time_column, asked | {device_column or ""})
             device = columns.device(device_column, asked | {time})
-            chosen, target = columns.features(features, target, {time, device})
+            chosen, target = columns.features(features, target, {time, device}, prefer)
             read = _read_rows(chain(sample, rows), header, time, device, chosen)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}): give the path of a CSV file") from error
@@ -141,8 +143,8 @@ def read_for(
 ) -> History:
     """Read the columns of a file that a model needs.
 
-    A model with several features takes the columns of their names. A model with one takes `target`, else the column
-    of its feature's name, else the only column of numbers.
+    A model with several features takes the columns of their names. A model with one takes `target`, else the only
+    column of numbers, else the one of its feature's name.
 
     Raises:
         DataError: saying which option to give.
@@ -154,16 +156,7 @@ def read_for(
         return read_history(
             path, time_column=time_column, device_column=device_column, features=names, target=card.target
         )
-    try:
-        return read_history(path, time_column=time_column, device_column=device_column, target=target)
-    except DataError:
-        if target is not None:
-            raise
-        with path.open(encoding="utf-8-sig") as stream:
-            has_own = card.target in stream.readline()
-        if not has_own:
-            raise
-        return read_history(path, time_column=time_column, device_column=device_column, target=card.target)
+    return read_history(path, time_column=time_column, device_column=device_column, target=target, prefer=card.target)
 
 
 def _delimiter(header: str) -> str:
@@ -263,9 +256,11 @@ class _Columns:
             raise DataError(f"{self.path}: which column is the device? Give --device-column, one of {', '.join(found)}")
         return found[0] if found else ""
 
-    def features(self, names: Sequence[str] | None, target: str | None, taken: set[str]) -> tuple[tuple[str, ...], str]:
+    def features(
+        self, names: Sequence[str] | None, target: str | None, taken: set[str], prefer: str | None
+    ) -> tuple[tuple[str, ...], str]:
         if names is None:
-            names = [target] if target is not None else [self._only_numbers(taken)]
+            names = [target] if target is not None else [self._only_numbers(taken, prefer)]
         for name in names:
             self.named(name, "--features" if name != target else "--target")
             if name in taken:
@@ -283,10 +278,12 @@ class _Columns:
             )
         return tuple(names), target
 
-    def _only_numbers(self, taken: set[str]) -> str:
+    def _only_numbers(self, taken: set[str], prefer: str | None) -> str:
         found = [n for n in self.header if n not in taken and self._share(n, parse_number) > 0.5]
         if len(found) == 1:
             return found[0]
+        if prefer in found:
+            return str(prefer)
         if not found:
             raise DataError(f"{self.path}: no column holds numbers beside {', '.join(sorted(taken - {''}))}")
         raise DataError(

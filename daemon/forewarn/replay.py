@@ -20,7 +20,7 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from forewarn.errors import DataError, SettingsError
+from forewarn.errors import DataError, UsageError
 from forewarn.history import History
 from forewarn.simulate import METRIC, Simulation
 
@@ -66,12 +66,12 @@ class Pace:
         """Refuse a pace that cannot be kept.
 
         Raises:
-            SettingsError: naming the option.
+            UsageError: naming the option.
         """
         if not self.rate > 0:
-            raise SettingsError(f"--rate {self.rate}: give readings a second, more than 0")
+            raise UsageError(f"--rate {self.rate}: give readings a second, more than 0")
         if not (self.speed >= 0 and math.isfinite(self.speed)):
-            raise SettingsError(f"--speed {self.speed}: give a number above 0, or 0 for as fast as it goes")
+            raise UsageError(f"--speed {self.speed}: give a number above 0, or 0 for as fast as it goes")
 
     def shift(self, first_at: float, last_at: float, now: float) -> float:
         """Seconds to add to every reading's own time."""
@@ -85,11 +85,11 @@ def topic_of(template: str, device: str, metric: str) -> str:
     """Fill in `{device}` and `{metric}`.
 
     Raises:
-        SettingsError: where the template names neither, or has a wildcard.
+        UsageError: where the template names neither, or has a wildcard.
         DataError: where a name cannot be a level of a topic.
     """
     if "{device}" not in template or set("+#\0") & set(template):
-        raise SettingsError(f"--topic {template!r}: write {{device}} where its name goes, and no + or #")
+        raise UsageError(f"--topic {template!r}: write {{device}} where its name goes, and no + or #")
     for name in (device, metric):
         if not name or _NOT_IN_A_NAME & set(name):
             raise DataError(f"{name!r} cannot be a level of an MQTT topic: rename it to something without / + # in it")
@@ -199,7 +199,7 @@ def replay(
 
     Raises:
         DataError: where a device's name cannot be in a topic.
-        SettingsError: where the topic template cannot be used.
+        UsageError: where the topic template cannot be used.
     """
     known = source.at[np.isfinite(source.at)]
     shift_s = pace.shift(float(known.min()), float(known.max()), time.time())

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.errors import SettingsError
+from forewarn.errors import UsageError
 
 Floats = NDArray[np.float64]
 METRIC: Final = "temperature"
@@ -64,7 +64,7 @@ class FleetSpec:
         warm_up_s: undisturbed seconds at the start.
 
     Raises:
-        SettingsError: naming the field, its value and what is possible.
+        UsageError: naming the field, its value and what is possible.
     """
 
     n_device: int = 12
@@ -80,10 +80,10 @@ class FleetSpec:
         """Refuse what cannot be simulated."""
         for name, least in (("n_device", 1), ("seed", 0), ("warm_up_s", 0)):
             if getattr(self, name) < least:
-                raise SettingsError(f"simulate: {name} is {getattr(self, name)}: at least {least} is needed")
+                raise UsageError(f"simulate: {name} is {getattr(self, name)}: at least {least} is needed")
         for name in ("cadence_s", "duration_s", "fault_every_s"):
             if not getattr(self, name) > 0:
-                raise SettingsError(f"simulate: {name} is {getattr(self, name)}: more than 0 is needed")
+                raise UsageError(f"simulate: {name} is {getattr(self, name)}: more than 0 is needed")
 
     @property
     def n_step(self) -> int:

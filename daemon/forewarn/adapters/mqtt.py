@@ -327,6 +327,8 @@ class MqttLink:
         except (OSError, ValueError, struct.error) as error:
             self._complain(f"cannot be reached ({error})")
         self._answer_by = time.monotonic() + ANSWER_S
+        if self._closing:
+            self._client.hang_up()
 
     def _give_up(self, why: str) -> None:
         self._complain(why)
@@ -471,15 +473,16 @@ class MqttClient:
         """Wait until everything is sent (QoS 1: acknowledged).
 
         Raises:
-            BrokerError: where that does not happen within ten seconds.
+            BrokerError: where the connection was lost, or ten seconds pass without a message that is.
         """
         for info in self._infos:
-            try:
-                info.wait_for_publish(10.0)
-            except RuntimeError as error:
-                raise BrokerError(f"broker {self._broker}: connection lost ({error})") from None
-            if not info.is_published():
-                raise BrokerError(f"broker {self._broker} does not take messages any more")
+            ends_at = time.monotonic() + 10.0
+            while not info.rc and not info.is_published() and self._client.socket() and time.monotonic() < ends_at:
+                info.wait_for_publish(0.2)
+            if info.rc or not info.is_published():
+                lost = info.rc or not self._client.socket()
+                why = "connection lost" if lost else "does not take messages any more"
+                raise BrokerError(f"broker {self._broker}: {why}")
         self._infos.clear()
 
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - paho's signature

@@ -24,7 +24,7 @@ from forewarn.demo.board import ROOT, Board
 from forewarn.demo.broker import HOST, EmbeddedBroker
 from forewarn.demo.daemon import DaemonProcess
 from forewarn.demo.tally import Tally, TimedFault
-from forewarn.errors import ForewarnError, SettingsError
+from forewarn.errors import ForewarnError, UsageError
 from forewarn.replay import publish, simulation_messages
 from forewarn.simulate import RECOVERY, Fault, FleetSpec, Simulation, simulate
 
@@ -51,7 +51,7 @@ class DemoSpec:
         speed: simulated seconds in a second; a sensor sends every 60 simulated seconds.
 
     Raises:
-        SettingsError: naming the option and what is possible.
+        UsageError: naming the option and what is possible.
     """
 
     duration_s: float | None = None
@@ -63,13 +63,13 @@ class DemoSpec:
     def __post_init__(self) -> None:
         """Refuse what cannot be shown."""
         if not 1 <= self.n_device <= MOST_DEVICES:
-            raise SettingsError(
+            raise UsageError(
                 f"--devices {self.n_device}: 1 to {MOST_DEVICES} can be shown; `forewarn simulate` makes larger fleets"
             )
         if self.duration_s is not None and not 0 < self.duration_s <= LONGEST_S:
-            raise SettingsError(f"--duration {self.duration_s}: give seconds, up to {LONGEST_S:.0f}")
+            raise UsageError(f"--duration {self.duration_s}: give seconds, up to {LONGEST_S:.0f}")
         if not 1 <= self.speed <= 1200:
-            raise SettingsError(f"--speed {self.speed}: 1 to 1200 simulated seconds a second can be shown")
+            raise UsageError(f"--speed {self.speed}: 1 to 1200 simulated seconds a second can be shown")
 
     def fleet(self) -> Simulation:
         """The whole fleet, ahead of time."""

@@ -1,0 +1,97 @@
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from forewarn.cli import main
+from forewarn.history import read_for
+from tests.forecasters import card
+
+ROOT = Path(__file__).parents[1]
+TINY = ROOT / "tests" / "models" / "tiny.onnx"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["demo", "--devices", "200"], 2, "--devices 200"),
+        (["simulate", "--out", "f.csv", "--faults", "flood"], 2, "spike"),
+        (["replay", "f.csv", "--broker", "host:port"], 1, "f.csv"),
+        (["backtest", "--model", "starter", "--data", "nowhere.csv", "--out", "o.csv"], 1, "nowhere.csv"),
+        (["backtest", "--model", "nowhere.onnx", "--data", "f.csv", "--out", "o.csv"], 78, "nowhere.onnx"),
+        (["check", "--config", "nowhere.toml"], 78, "nowhere.toml"),
+        (["model", "show", "nowhere.onnx"], 78, "nowhere.onnx"),
+        (["simulate", "--out", "/nowhere/f.csv"], 1, "/nowhere/f.csv"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line_with_its_exit_code(
+    arguments: list[str],
+    code: int,
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == code
+    error = capsys.readouterr().err
+    assert told in error
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["run"], ["fly"], ["simulate"], ["backtest", "--model", "starter"]])
+def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize("command", ["run", "check", "backtest", "simulate", "replay", "demo", "model"])
+def test_each_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    assert "usage: forewarn " + command in capsys.readouterr().out
+
+
+def test_a_backtest_writes_a_row_for_each_row_and_a_finite_score_in_every_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out, plot = tmp_path / "d.csv", tmp_path / "o.csv", tmp_path / "p.html"
+    rows = [f"2026-01-01 {h:02}:{m:02}:00,{4 + (h + m) % 3 * 0.1}" for h in range(24) for m in range(0, 60, 10)]
+    rows[50] = "not a time,4.0"
+    rows[60] = rows[60].rpartition(",")[0] + ",broken"
+    rows[70] = rows[69]
+    rows[100] = rows[100].rpartition(",")[0] + ",44.0"
+    data.write_text("timestamp,value\n" + "\n".join(rows) + "\n")
+    arguments = ["backtest", "--model", str(TINY), "--data", str(data), "--out", str(out), "--plot", str(plot)]
+    assert main(arguments) == 0
+    with out.open(newline="") as stream:
+        written = list(csv.DictReader(stream))
+    assert [row["timestamp"] for row in written] == [row.partition(",")[0] for row in rows]
+    assert all(float(row["anomaly_score"]) >= 0 for row in written)
+    assert [written[i]["status"] for i in (0, 40, 60, 70)] == ["warming_up", "scored", "not_finite", "duplicate"]
+    assert written[50]["anomaly_score"] == "0.0"
+    assert written[100]["alert"] == "1"
+    assert "44.0 °C" in capsys.readouterr().out
+    page = plot.read_text("utf-8")
+    assert "<svg" in page
+    assert "44.0 °C" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_of_several_columns_the_one_that_the_model_was_trained_on_is_judged(tmp_path: Path) -> None:
+    data = tmp_path / "d.csv"
+    data.write_text("time,humidity,temperature\n2026-01-01,40,4\n2026-01-02,41,5\n")
+    options = {"time_column": None, "device_column": None}
+    assert read_for(data, card(), target=None, **options).target == "temperature"
+    assert read_for(data, card(), target="humidity", **options).target == "humidity"
+    both = read_for(data, card(features=("humidity", "temperature")), target=None, **options)
+    assert both.features == ("humidity", "temperature")
+
+
+def test_python_m_forewarn_is_the_same_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "forewarn", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("forewarn ")
