@@ -21,7 +21,6 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily as _Counter
 from prometheus_client.core import GaugeMetricFamily as _Gauge
 from prometheus_client.core import HistogramMetricFamily, Metric, Sample
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
@@ -40,6 +39,7 @@ from forewarn.core.readings import (
 from forewarn.core.verdicts import Verdicts
 
 _EVENTS: Final = {AlertRaised: "raised", AlertUpdated: "updated", AlertCleared: "cleared"}
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _LATENCY_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _INFERENCE_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _READINGS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
@@ -157,7 +157,7 @@ class Telemetry(Collector):
     def exposition(self) -> tuple[bytes, str]:
         """Everything in the Prometheus text format, with its content type. One scrape is rendered at a time."""
         with self._scraping:
-            return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+            return generate_latest(self._registry), CONTENT_TYPE
 
     def collect(self) -> Iterator[Metric]:
         """Every family of samples, for the registry."""
