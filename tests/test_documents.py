@@ -57,9 +57,10 @@ def test_the_alert_that_the_readme_shows_is_one() -> None:
     jsonschema.validate(alert, schema)
 
 
-@pytest.mark.parametrize("page", sorted(ROOT.glob("**/*.md")), ids=lambda page: str(page.relative_to(ROOT)))
+PAGES = sorted(page for page in ROOT.glob("**/*.md") if ".venv" not in page.parts)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_documents_lead_somewhere(page: Path) -> None:
-    if ".venv" in page.parts:
-        pytest.skip("not ours")
     for target in re.findall(r"\]\((?!https?:)([^)#\s]+)[^)]*\)", page.read_text("utf-8")):
         assert (page.parent / target).exists(), target

@@ -5,17 +5,21 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.brokers import BrokerProcess, mosquitto_path
+from tests.brokers import Amqtt, Mosquitto, mosquitto_path
 from tests.deploy.daemon import daemon_at_work
 from tests.deploy.prometheus import MISSING_PROMETHEUS, Prometheus
 
 
 @pytest.fixture(scope="session")
-def metrics_address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where a daemon at work serves its metrics, as host:port."""
-    broker: BrokerProcess = request.getfixturevalue("mosquitto" if mosquitto_path() else "amqtt")
-    with daemon_at_work(broker, tmp_path_factory.mktemp("daemon")) as address:
-        yield address
+def metrics_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a daemon at work serves its metrics, as host:port. Its broker is its own: others restart the shared one."""
+    broker = Mosquitto() if mosquitto_path() else Amqtt()
+    broker.start()
+    try:
+        with daemon_at_work(broker, tmp_path_factory.mktemp("daemon")) as address:
+            yield address
+    finally:
+        broker.close()
 
 
 @pytest.fixture(scope="session")
