@@ -249,6 +249,7 @@ SILENT = alert(kind=Kind.SILENT, score=750.0, threshold=45.0)
     [
         (AlertRaised(alert()), "freezer-3 reads 9.8 °C; 4.1 ± 0.6 °C was expected"),
         (AlertUpdated(alert()), "freezer-3 still reads 9.8 °C; 4.1 ± 0.6 °C was expected"),
+        (AlertUpdated(alert(value=4.0, score=0.2)), "freezer-3 is back at 4.0 °C; 4.1 ± 0.6 °C was expected"),
         (
             AlertCleared(alert(value=4.0)),
             "freezer-3 is as expected again: it reads 4.0 °C; 4.1 ± 0.6 °C was expected",

@@ -151,6 +151,8 @@ def sentence(change: AlertChange, unit: str) -> str:
     verb = {AlertRaised: "reads", AlertUpdated: "still reads", AlertCleared: "is as expected again: it reads"}[
         type(change)
     ]
+    if isinstance(change, AlertUpdated) and alert.score <= alert.threshold:
+        verb = "is back at"  # but not for long enough to clear
     return f"{name} {verb} {_quantity(alert, unit)}; {_expectation(alert, unit)}"
 
 

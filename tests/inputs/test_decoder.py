@@ -24,7 +24,7 @@ SEVERAL = Input(
     TopicPattern("s/+"),
     dialect="json",
     device=("meta", "id"),
-    values={"temperature": ("t",), "humidity": ("list", "1", "h")},
+    values={"humidity": ("list", "1", "h"), "temperature": ("t",)},
 )
 ONE = card()
 TWO = card(features=("temperature", "humidity"))
@@ -81,8 +81,8 @@ def test_a_path_into_json_leads_to_the_value_and_its_time(payload: bytes, value:
 def test_several_metrics_of_one_message_are_series_of_their_own() -> None:
     payload = b'{"meta": {"id": 17}, "t": 4.5, "list": [0, {"h": "61"}]}'
     assert reads().decode("s/gateway", payload) == (
-        Reading(SeriesKey("17", "temperature"), None, (4.5,)),
         Reading(SeriesKey("17", "humidity"), None, (61.0,)),
+        Reading(SeriesKey("17", "temperature"), None, (4.5,)),
     )
 
 

@@ -60,6 +60,7 @@ def test_matching_is_that_of_mqtt(pattern: str, topic: str) -> None:
         ("sport/tennis/+", "sport/tennis/player1/ranking", None),
         ("sport/+", "sport", None),
         ("sport/+", "sport/", {}),
+        ("sport/tennis", "sport/", None),
         ("+/+", "/finance", {}),
         ("/+", "/finance", {}),
         ("+", "/finance", None),

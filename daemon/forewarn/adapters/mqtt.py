@@ -35,8 +35,6 @@ from forewarn.wire import Inflow
 
 log = logging.getLogger(__name__)
 
-_C = TypeVar("_C", bound=paho.Client)
-
 READ_BYTES = 65_536
 CONNECT_TIMEOUT_S = 3.0
 ANSWER_S = 10.0  # for a broker to acknowledge the connection and the subscriptions
@@ -81,7 +79,15 @@ class LastWill:
     payload: str
 
 
-class _FedClient(paho.Client):
+class _Client(paho.Client):
+    """paho's client, which can be left without a goodbye."""
+
+    def hang_up(self) -> None:
+        """Close the sockets without a word: to a broker that is a broken link, so it publishes the last will."""
+        self._reset_sockets()
+
+
+class _FedClient(_Client):
     """paho's client, which reads from the packets it is given, and publishes only where it may."""
 
     _given: bytes | None = None
@@ -90,10 +96,6 @@ class _FedClient(paho.Client):
     def unsent(self) -> int:
         """Packets that the network has not taken."""
         return len(self._out_packet)
-
-    def hang_up(self) -> None:
-        """Close the socket without a word, so that the broker publishes the last will."""
-        self._sock_close()
 
     def give(self, packet: bytes) -> None:
         """Let paho work on one packet that was read for it."""
@@ -137,6 +139,9 @@ class _FedClient(paho.Client):
             raise BlockingIOError
         taken, self._given = self._given[:bufsize], self._given[bufsize:]
         return taken
+
+
+_C = TypeVar("_C", bound=_Client)
 
 
 def _set_up(kind: type[_C], broker: Broker, client_id: str) -> _C:
@@ -261,15 +266,21 @@ class MqttLink:
         """Send what waits, disconnect, and return whether everything was acknowledged in time."""
         ends_at = time.monotonic() + timeout_s
         self._closing = True
-        if self._connecting is None and self._client.socket() is not None:
+        if self._connecting is not None:
+            self._connecting.join(0.1)
+            if self._connecting.is_alive():  # it ends its connection itself
+                return self.unacknowledged == 0
+            self._connecting = None
+        if self._client.socket() is not None:
             self._acknowledge()
         while self.unacknowledged and self.subscribed and time.monotonic() < ends_at:
             self.turn(0.05)
             self._to_acknowledge.clear()  # what comes now is not worked on any more
-        if self._connecting is None and self._client.socket() is not None:
+        if self._client.socket() is not None:
             self._client.disconnect()
             while self._client.want_write() and time.monotonic() < ends_at:
                 self._client.loop_write()
+            self._client.hang_up()
         self._wake_in.close()
         self._wake_out.close()
         return self.unacknowledged == 0
@@ -424,7 +435,7 @@ class MqttClient:
         self._subscriptions = [(topic, 1) for topic in subscriptions]
         self._ready = threading.Event()
         self._refusal: str | None = None
-        self._client = client = _set_up(paho.Client, broker, client_id)
+        self._client = client = _set_up(_Client, broker, client_id)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = lambda _c, _d, message: (
@@ -458,6 +469,7 @@ class MqttClient:
         """Disconnect."""
         self._client.disconnect()
         self._client.loop_stop()
+        self._client.hang_up()
 
     def publish(self, topic: str, payload: bytes | str, qos: int = 0, retain: bool = False) -> None:
         """Publish; waits while too much is unsent.
