@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from forewarn.adapters.mqtt import Broker, MqttClient
+from forewarn.adapters.mqtt.client import MqttClient
+from forewarn.adapters.mqtt.session import Broker
 from forewarn.errors import DataError, SettingsError
 from forewarn.history import History, read_history
 from forewarn.replay import Message, Pace, history_messages, publish, replay, simulation_messages, topic_of

@@ -282,7 +282,8 @@ def _add_publishing(parser: argparse.ArgumentParser) -> None:
 
 
 def _publish(source: "History | Simulation", args: argparse.Namespace) -> None:
-    from forewarn.adapters.mqtt import Broker, MqttClient  # noqa: PLC0415 - --help is quick
+    from forewarn.adapters.mqtt.client import MqttClient  # noqa: PLC0415 - --help is quick
+    from forewarn.adapters.mqtt.session import Broker  # noqa: PLC0415 - --help is quick
     from forewarn.replay import Pace, replay  # noqa: PLC0415 - the same
 
     host, _, port = args.broker.rpartition(":") if ":" in args.broker else (args.broker, "", "1883")

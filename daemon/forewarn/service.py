@@ -21,7 +21,8 @@ import numpy as np
 from forewarn import __version__
 from forewarn.adapters.http import HttpServer
 from forewarn.adapters.journal import Journal
-from forewarn.adapters.mqtt import Broker, LastWill, Message, MqttLink
+from forewarn.adapters.mqtt.link import LastWill, Message, MqttLink
+from forewarn.adapters.mqtt.session import Broker
 from forewarn.adapters.onnx_forecaster import OnnxForecaster, load_model, resolve_model
 from forewarn.adapters.systemd import Notifier
 from forewarn.adapters.telemetry import Telemetry

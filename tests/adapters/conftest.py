@@ -4,15 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from forewarn.adapters import mqtt
+from forewarn.adapters.mqtt import link as link_module
 from tests.brokers import BrokerProcess
 from tests.links import SPOKEN, Links, Version
 
 
 @pytest.fixture
 def link(monkeypatch: pytest.MonkeyPatch) -> Iterator[Links]:
-    monkeypatch.setattr(mqtt, "BACKOFF_FIRST_S", 0.02)
-    monkeypatch.setattr(mqtt, "BACKOFF_MOST_S", 0.1)
+    monkeypatch.setattr(link_module, "BACKOFF_FIRST_S", 0.02)
+    monkeypatch.setattr(link_module, "BACKOFF_MOST_S", 0.1)
     made = Links()
     yield made
     made.close()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from forewarn.adapters.mqtt import Broker, BrokerError, MqttClient
+from forewarn.adapters.mqtt.client import MqttClient
+from forewarn.adapters.mqtt.session import Broker, BrokerError
 from tests.brokers import BrokerProcess, Mosquitto, Subscriber
 from tests.links import MOST, SPOKEN, Links, Version, address, connected, lines, need_mosquitto, own, turning
 

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from forewarn.adapters import mqtt
-from forewarn.adapters.mqtt import Broker, BrokerError, MqttClient
+from forewarn.adapters.mqtt import client as client_module
+from forewarn.adapters.mqtt import link as link_module
+from forewarn.adapters.mqtt.client import MqttClient
+from forewarn.adapters.mqtt.session import Broker, BrokerError
 from forewarn.demo.broker import free_port
 from tests import raw_broker as raw
 from tests.brokers import Mosquitto
@@ -92,26 +94,24 @@ def test_a_message_is_acknowledged_only_at_the_turn_after_it_was_handed_over(lin
 
 
 def test_a_message_of_a_connection_that_is_over_is_not_acknowledged_on_the_next(link: Links) -> None:
-    acknowledged: list[int] = []
-    hang_up = threading.Event()
+    goodbye = [raw.publish(b"in/x", b"1", mid=7) + raw.packet(raw.DISCONNECT, b"\x8b\0")]
+    seen: list[raw.Packet] = []
 
     def script(peer: Peer) -> None:
-        peer.welcome()
-        if not hang_up.is_set():
-            peer.send(raw.publish(b"in/x", b"1", mid=7))
-            hang_up.wait(5)
-            return
-        peer.send(raw.publish(b"in/x", b"2", mid=9))
-        acknowledged.append(peer.expect(raw.PUBACK).mid)
-        peer.stay()
+        if goodbye:
+            peer.welcome()
+            peer.send(goodbye.pop())
+            peer.linger()
+        answers = {raw.CONNECT: raw.packet(raw.CONNACK, b"\0\0\0"), raw.SUBSCRIBE: raw.publish(b"in/x", b"2", mid=9)}
+        while True:
+            seen.append(peer.read())
+            peer.send(answers.get(seen[-1].kind, b""))
 
     with RawBroker(script) as broker:
         mine = link(broker)
-        turning(mine, lambda got: len(got) == 1)
-        hang_up.set()
-        time.sleep(0.1)
-        turning(mine, lambda _: bool(acknowledged))
-    assert acknowledged == [9]
+        messages = turning(mine, lambda _: bool(seen) and seen[-1].kind == raw.PUBACK and seen[-1].mid == 9)
+    assert [m.payload for m in messages] == [b"1", b"2"]
+    assert [p.kind for p in seen] == [raw.CONNECT, raw.SUBSCRIBE, raw.PUBACK]
 
 
 def test_a_topic_that_is_no_text_is_handed_over_without_its_name(link: Links) -> None:
@@ -134,7 +134,7 @@ def test_a_topic_that_is_no_text_is_handed_over_without_its_name(link: Links) ->
 def test_a_broker_that_does_not_let_us_in_is_told_once_and_left_for_one_that_does(
     answers: str, link: Links, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(mqtt, "ANSWER_S", 0.2)
+    monkeypatch.setattr(link_module, "ANSWER_S", 0.2)
     good = threading.Event()
 
     def script(peer: Peer) -> None:
@@ -203,7 +203,7 @@ def test_whatever_a_broker_says_the_link_lives_and_finds_a_good_one(protocol: Ve
         peer.connection.settimeout(0.02)
         peer.linger()
 
-    mqtt.BACKOFF_FIRST_S = mqtt.BACKOFF_MOST_S = 1e-3  # the fixture of the link puts them back
+    link_module.BACKOFF_FIRST_S = link_module.BACKOFF_MOST_S = 1e-3  # the fixture of the link puts them back
     with RawBroker(script, five=five) as broker:
         mine = link(broker, protocol=protocol)
         turns, ends_at = 0, time.monotonic() + 30
@@ -267,7 +267,7 @@ def test_a_broker_that_answers_no_ping_is_left(link: Links, caplog: pytest.LogCa
 
 
 def test_two_links_of_one_name_do_not_chase_each_other_without_end(link: Links, mosquitto: Mosquitto) -> None:
-    mqtt.BACKOFF_FIRST_S, mqtt.BACKOFF_MOST_S = 0.05, 30.0  # the fixture of the link puts them back
+    link_module.BACKOFF_FIRST_S, link_module.BACKOFF_MOST_S = 0.05, 30.0  # the fixture of the link puts them back
     first, second = link(mosquitto), link(mosquitto)
     ends_at = time.monotonic() + 2.0
     while time.monotonic() < ends_at:
@@ -444,21 +444,29 @@ def test_a_close_sends_what_waits_says_goodbye_and_complains_of_nothing(
     assert lines(caplog) == []
 
 
-def test_a_close_while_connecting_leaves_no_connection_behind(link: Links) -> None:
+def test_a_close_while_connecting_leaves_no_connection_behind(link: Links, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+
     def script(peer: Peer) -> None:
         peer.welcome()
         peer.linger()
 
     with RawBroker(script) as broker:
-        for seconds in (0.0, 0.0, 0.001, 0.01, 0.05):
-            mine = link(broker)
-            mine.turn(0.0)
-            time.sleep(seconds)
-            mine.close(0.0)
-            thread = mine._connecting
-            if thread is not None:
-                thread.join(5)
-            assert mine._client.socket() is None
+        mine = link(broker)
+        connect = mine._client.connect
+
+        def connect_slowly(*to: Any) -> None:  # noqa: ANN401 - as they come
+            go_on.wait(5)
+            connect(*to)
+
+        monkeypatch.setattr(mine._client, "connect", connect_slowly)
+        mine.turn(0.0)
+        thread = mine._connecting
+        assert thread is not None
+        assert mine.close(0.0)
+        go_on.set()
+        thread.join(5)
+        assert mine._client.socket() is None
 
 
 def test_a_close_waits_no_longer_than_it_may(link: Links) -> None:
@@ -479,7 +487,7 @@ def test_a_close_waits_no_longer_than_it_may(link: Links) -> None:
 
 
 def test_a_client_says_which_broker_does_not_answer_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mqtt, "ANSWER_S", 0.3)
+    monkeypatch.setattr(client_module, "ANSWER_S", 0.3)
     port = free_port()
 
     def refusal(broker: Broker, **more: Any) -> str:  # noqa: ANN401 - any argument

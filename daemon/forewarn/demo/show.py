@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 from forewarn import __version__
-from forewarn.adapters.mqtt import Broker, MqttClient
+from forewarn.adapters.mqtt.client import MqttClient
+from forewarn.adapters.mqtt.session import Broker
 from forewarn.demo.board import ROOT, Board
 from forewarn.demo.broker import HOST, EmbeddedBroker
 from forewarn.demo.daemon import DaemonProcess

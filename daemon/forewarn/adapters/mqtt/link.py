@@ -1,4 +1,4 @@
-"""MQTT by paho: the daemon's link to its broker, and a plain client for the tools. The only importer of paho.
+"""The daemon's link to its broker: stays subscribed, hands over messages, publishes.
 
 Rules that hold here:
 
@@ -20,46 +20,19 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from paho.mqtt import client as paho
-from paho.mqtt.client import mqtt_ms_publish, mqtt_ms_queued
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
-from forewarn.errors import ForewarnError
+from forewarn.adapters.mqtt.session import ANSWER_S, Broker, FedClient, hint, refusal, set_up
 from forewarn.wire import Inflow
 
 log = logging.getLogger(__name__)
 
-READ_BYTES = 65_536
-CONNECT_TIMEOUT_S = 3.0
-ANSWER_S = 10.0  # for a broker to acknowledge the connection and the subscriptions
 BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.5, 30.0
-_UNSENT_MOST = 1_000
-
-
-class BrokerError(ForewarnError):
-    """The broker cannot be reached or refuses the client."""
-
-
-@dataclass(frozen=True, slots=True)
-class Broker:
-    """Where the broker is and how to talk to it."""
-
-    host: str
-    port: int = 1883
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    protocol: Literal["5", "3.1.1"] = "5"
-    keepalive_s: int = 30
-
-    def __str__(self) -> str:
-        """The address, for people."""
-        return f"{self.host}:{self.port}"
 
 
 class Message(NamedTuple):
@@ -77,87 +50,6 @@ class LastWill:
 
     topic: str
     payload: str
-
-
-class _Client(paho.Client):
-    """paho's client, which can be left without a goodbye."""
-
-    def hang_up(self) -> None:
-        """Close the sockets without a word: to a broker that is a broken link, so it publishes the last will."""
-        self._reset_sockets()
-
-
-class _FedClient(_Client):
-    """paho's client, which reads from the packets it is given, and publishes only where it may."""
-
-    _given: bytes | None = None
-
-    @property
-    def unsent(self) -> int:
-        """Packets that the network has not taken."""
-        return len(self._out_packet)
-
-    def give(self, packet: bytes) -> None:
-        """Let paho work on one packet that was read for it."""
-        self._given = packet
-        while self._given and self._sock is not None:
-            self.loop_read()
-        self._given = None
-
-    def receive(self) -> bytes:
-        """Whatever has come, at most `READ_BYTES`; empty where nothing has, or the connection is over.
-
-        paho finds out the latter by itself.
-        """
-        try:
-            data = self._sock_recv(READ_BYTES)
-        except BlockingIOError:
-            return b""
-        except OSError:
-            data = b""
-        if not data:
-            self.loop_read()
-        return data
-
-    def _send_publish(self, *args: Any, **kwargs: Any) -> MQTTErrorCode:  # noqa: ANN401 - as they come
-        # paho would send between CONNECT and its answer, in the worst case before CONNECT, which another thread sends.
-        return super()._send_publish(*args, **kwargs) if self.is_connected() else MQTTErrorCode.MQTT_ERR_NO_CONN
-
-    def _handle_connack(self) -> MQTTErrorCode:
-        # paho would send all that waits at once; a broker may end a connection that has more under way than it takes
-        # (MQTT 5.0, section 3.3.4). What is queued follows as acknowledgements come.
-        if not self.is_connected():
-            with self._out_message_mutex:
-                for i, message in enumerate(self._out_messages.values()):
-                    message.state = mqtt_ms_publish if i < self.max_inflight_messages else mqtt_ms_queued
-        return super()._handle_connack()
-
-    def _sock_recv(self, bufsize: int) -> bytes:
-        if self._given is None:
-            return super()._sock_recv(bufsize)
-        if not self._given:  # paho would read further packets while messages of its own are under way
-            raise BlockingIOError
-        taken, self._given = self._given[:bufsize], self._given[bufsize:]
-        return taken
-
-
-_C = TypeVar("_C", bound=_Client)
-
-
-def _set_up(kind: type[_C], broker: Broker, client_id: str) -> _C:
-    five = broker.protocol == "5"
-    client = kind(
-        CallbackAPIVersion.VERSION2,
-        client_id=client_id,
-        protocol=paho.MQTTv5 if five else paho.MQTTv311,
-        clean_session=None if five else True,
-        reconnect_on_failure=False,
-    )
-    client.connect_timeout = CONNECT_TIMEOUT_S
-    client.suppress_exceptions = True
-    if broker.username is not None:
-        client.username_pw_set(broker.username, broker.password)
-    return client
 
 
 class MqttLink:
@@ -207,7 +99,7 @@ class MqttLink:
         self._poll = select.poll()
         self._poll.register(self._wake_in, select.POLLIN)
         self._watched: tuple[int, int] | None = None
-        self._client = client = _set_up(_FedClient, broker, client_id)
+        self._client = client = set_up(FedClient, broker, client_id)
         client.manual_ack_set(True)  # noqa: FBT003 - the signature is the library's
         client.will_set(last_will.topic, last_will.payload, qos=1, retain=True)
         client.max_queued_messages_set(min(max_unacknowledged, 60_000))  # a message id has 16 bits
@@ -233,7 +125,7 @@ class MqttLink:
             self._give_up(f"says what cannot be understood ({error!r})")
             return []
         if self._awaited and time.monotonic() > self._answer_by:
-            self._give_up(f"gives no answer within {ANSWER_S:g} s{_hint(self.broker)}")
+            self._give_up(f"gives no answer within {ANSWER_S:g} s{hint(self.broker)}")
         return messages
 
     def _serve(self, timeout_s: float) -> list[Message]:
@@ -383,7 +275,7 @@ class MqttLink:
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - paho's signature
         if reason.is_failure:
             self._awaited = False
-            self._complain(f"refuses the connection: {_refusal(reason)}")
+            self._complain(f"refuses the connection: {refusal(reason)}")
             return
         self.connects += 1
         self._client.subscribe(self._subscriptions)
@@ -408,105 +300,3 @@ class MqttLink:
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, _reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - the same
         self._waiting.discard(mid)
-
-
-def _refusal(reason: ReasonCode) -> str:
-    unsupported = "version" in str(reason).lower()
-    return f'{reason} (set mqtt.protocol = "3.1.1")' if unsupported else str(reason)
-
-
-def _hint(broker: Broker) -> str:
-    return ' (if it knows no MQTT 5: set mqtt.protocol = "3.1.1")' if broker.protocol == "5" else ""
-
-
-class MqttClient:
-    """A plain client for tools that publish or listen, with a network thread of its own. Use as a context manager."""
-
-    def __init__(
-        self,
-        broker: Broker,
-        *,
-        client_id: str = "",
-        on_message: Callable[[str, bytes], None] | None = None,
-        subscriptions: Sequence[str] = (),
-    ) -> None:
-        """Prepare; entering the context connects and subscribes."""
-        self._broker = broker
-        self._subscriptions = [(topic, 1) for topic in subscriptions]
-        self._ready = threading.Event()
-        self._refusal: str | None = None
-        self._client = client = _set_up(_Client, broker, client_id)
-        client.on_connect = self._on_connect
-        client.on_subscribe = self._on_subscribe
-        client.on_message = lambda _c, _d, message: (
-            on_message(message.topic, bytes(message.payload)) if on_message else None
-        )
-        self._infos: list[paho.MQTTMessageInfo] = []
-
-    def __enter__(self) -> Self:
-        """Connect and subscribe.
-
-        Raises:
-            BrokerError: saying which broker did not answer and why.
-        """
-        try:
-            self._client.connect(self._broker.host, self._broker.port, self._broker.keepalive_s)
-        except (OSError, ValueError) as error:
-            raise BrokerError(
-                f"broker {self._broker} cannot be reached ({error}): is it running, is the address right?"
-            ) from None
-        self._client.loop_start()
-        answered = self._ready.wait(ANSWER_S)
-        if self._refusal or not answered:
-            self.__exit__(None, None, None)
-            no_answer = f"gives no answer within {ANSWER_S:g} s{_hint(self._broker)}"
-            raise BrokerError(f"broker {self._broker} {self._refusal or no_answer}")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Disconnect."""
-        self._client.disconnect()
-        self._client.loop_stop()
-        self._client.hang_up()
-
-    def publish(self, topic: str, payload: bytes | str, qos: int = 0, retain: bool = False) -> None:
-        """Publish; waits while too much is unsent.
-
-        Raises:
-            BrokerError: where the connection was lost.
-        """
-        self._infos.append(self._client.publish(topic, payload, qos, retain))
-        if len(self._infos) >= _UNSENT_MOST:
-            self.flush()
-
-    def flush(self) -> None:
-        """Wait until everything is sent (QoS 1: acknowledged).
-
-        Raises:
-            BrokerError: where the connection was lost, or ten seconds pass without a message that is.
-        """
-        for info in self._infos:
-            ends_at = time.monotonic() + 10.0
-            while not info.rc and not info.is_published() and self._client.socket() and time.monotonic() < ends_at:
-                info.wait_for_publish(0.2)
-            if info.rc or not info.is_published():
-                lost = info.rc or not self._client.socket()
-                why = "connection lost" if lost else "does not take messages any more"
-                raise BrokerError(f"broker {self._broker}: {why}")
-        self._infos.clear()
-
-    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - paho's signature
-        if reason.is_failure:
-            self._refusal = f"refuses the connection: {_refusal(reason)}"
-        elif self._subscriptions:
-            self._client.subscribe(self._subscriptions)
-            return
-        self._ready.set()
-
-    def _on_subscribe(self, _client: Any, _data: Any, _mid: int, reasons: list[ReasonCode], _properties: Any) -> None:  # noqa: ANN401 - the same
-        for (topic, _), reason in zip(self._subscriptions, reasons, strict=False):
-            if reason.is_failure:
-                self._refusal = f"refuses the subscription to {topic}: {reason}"
-        self._ready.set()

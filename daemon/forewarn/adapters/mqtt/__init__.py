@@ -1,0 +1,1 @@
+"""MQTT by paho; nothing else imports it."""

@@ -1,0 +1,131 @@
+"""paho's client as the link and the tools need it, and where a broker is.
+
+What is overridden here is not public in paho; docs/decisions/0005-publish-packets.md says why it is.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from paho.mqtt import client as paho
+from paho.mqtt.client import mqtt_ms_publish, mqtt_ms_queued
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.reasoncodes import ReasonCode
+
+from forewarn.errors import ForewarnError
+
+READ_BYTES = 65_536
+CONNECT_TIMEOUT_S = 3.0
+ANSWER_S = 10.0  # for a broker to acknowledge the connection and the subscriptions
+
+
+class BrokerError(ForewarnError):
+    """The broker cannot be reached or refuses the client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where the broker is and how to talk to it."""
+
+    host: str
+    port: int = 1883
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    protocol: Literal["5", "3.1.1"] = "5"
+    keepalive_s: int = 30
+
+    def __str__(self) -> str:
+        """The address, for people."""
+        return f"{self.host}:{self.port}"
+
+
+class Client(paho.Client):
+    """paho's client, which can be left without a goodbye."""
+
+    def hang_up(self) -> None:
+        """Close the sockets without a word: to a broker that is a broken link, so it publishes the last will."""
+        self._reset_sockets()
+
+
+class FedClient(Client):
+    """paho's client, which reads from the packets it is given, and publishes only where it may."""
+
+    _given: bytes | None = None
+
+    @property
+    def unsent(self) -> int:
+        """Packets that the network has not taken."""
+        return len(self._out_packet)
+
+    def give(self, packet: bytes) -> None:
+        """Let paho work on one packet that was read for it."""
+        self._given = packet
+        while self._given and self._sock is not None:
+            self.loop_read()
+        self._given = None
+
+    def receive(self) -> bytes:
+        """Whatever has come, at most `READ_BYTES`; empty where nothing has, or the connection is over.
+
+        paho finds out the latter by itself.
+        """
+        try:
+            data = self._sock_recv(READ_BYTES)
+        except BlockingIOError:
+            return b""
+        except OSError:
+            data = b""
+        if not data:
+            self.loop_read()
+        return data
+
+    def _send_publish(self, *args: Any, **kwargs: Any) -> MQTTErrorCode:  # noqa: ANN401 - as they come
+        # paho would send between CONNECT and its answer, in the worst case before CONNECT, which another thread sends.
+        return super()._send_publish(*args, **kwargs) if self.is_connected() else MQTTErrorCode.MQTT_ERR_NO_CONN
+
+    def _handle_connack(self) -> MQTTErrorCode:
+        # paho would send all that waits at once; a broker may end a connection that has more under way than it takes
+        # (MQTT 5.0, section 3.3.4). What is queued follows as acknowledgements come.
+        if not self.is_connected():
+            with self._out_message_mutex:
+                for i, message in enumerate(self._out_messages.values()):
+                    message.state = mqtt_ms_publish if i < self.max_inflight_messages else mqtt_ms_queued
+        return super()._handle_connack()
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if self._given is None:
+            return super()._sock_recv(bufsize)
+        if not self._given:  # paho would read further packets while messages of its own are under way
+            raise BlockingIOError
+        taken, self._given = self._given[:bufsize], self._given[bufsize:]
+        return taken
+
+
+_C = TypeVar("_C", bound=Client)
+
+
+def set_up(kind: type[_C], broker: Broker, client_id: str) -> _C:
+    """A client of that kind for a broker, not connected yet."""
+    five = broker.protocol == "5"
+    client = kind(
+        CallbackAPIVersion.VERSION2,
+        client_id=client_id,
+        protocol=paho.MQTTv5 if five else paho.MQTTv311,
+        clean_session=None if five else True,
+        reconnect_on_failure=False,
+    )
+    client.connect_timeout = CONNECT_TIMEOUT_S
+    client.suppress_exceptions = True
+    if broker.username is not None:
+        client.username_pw_set(broker.username, broker.password)
+    return client
+
+
+def refusal(reason: ReasonCode) -> str:
+    """Why a broker refuses, with what to do where that is known."""
+    unsupported = "version" in str(reason).lower()
+    return f'{reason} (set mqtt.protocol = "3.1.1")' if unsupported else str(reason)
+
+
+def hint(broker: Broker) -> str:
+    """What to try with a broker that does not answer."""
+    return ' (if it knows no MQTT 5: set mqtt.protocol = "3.1.1")' if broker.protocol == "5" else ""
