@@ -62,6 +62,39 @@ def test_fit_writes_a_model_and_a_report_and_prints_the_table(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["hall.csv", "hall.html", "hall.onnx"]
 
 
+def test_the_linear_model_is_written_to_the_same_contract(
+    csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    out = tmp_path / "m.onnx"
+    command = ["fit", "--data", str(csv), "--target", "temperature", "--out", str(out), *QUICK, "--cell"]
+    assert main([*command, "linear"]) == 0
+    printed = capsys.readouterr().out
+    assert "The linear model is better than persistence" in printed
+    assert "trained" not in printed
+    model = load_model(out)
+    assert (model.card.n_step, model.card.horizon) == (8, 3)
+    assert model.card.calibration.threshold_errors is not None
+    assert "Loss of each epoch" not in (tmp_path / "m.html").read_text(encoding="utf-8")
+    linear = initializers(out)
+    assert main([*command, "auto"]) == 0
+    assert "was linear, which is what was written" in capsys.readouterr().out
+    assert initializers(out) == linear
+
+
+def test_fit_says_whether_the_network_earns_its_place(
+    csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    out = tmp_path / "m.onnx"
+    assert main(["fit", "--data", str(csv), "--target", "temperature", "--out", str(out), *QUICK]) == 0
+    printed = capsys.readouterr().out
+    assert "The LSTM does not earn its place" in printed, "two epochs are not enough"
+    assert "blocks of" in printed
+    assert "--cell linear" in (tmp_path / "m.html").read_text(encoding="utf-8")
+    assert load_model(out).card.metrics["test_mae_ridge"] > 0
+
+
 def test_evaluate_prints_the_same_errors_as_fit(csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch")
     out = tmp_path / "m.onnx"

@@ -30,6 +30,10 @@ SPECS = [
     NetworkSpec(30, 2, 1, 8, units=9, per_window=True),
     NetworkSpec(512, 1, 0, 2, units=16, per_window=True),
     NetworkSpec(512, 2, 0, 512, units=16),
+    NetworkSpec(30, 1, 0, 24, cell="linear"),
+    NetworkSpec(1, 1, 0, 1, cell="linear"),
+    NetworkSpec(96, 3, 1, 24, cell="linear"),
+    NetworkSpec(512, 2, 1, 7, cell="linear"),
 ]
 
 

@@ -88,9 +88,13 @@ def _fit(options: argparse.Namespace) -> None:
         resume=options.resume,
     )
     fitted = fit(history, plan)
-    epochs, best = len(fitted.course.training_loss), fitted.course.best_epoch + 1
-    print(f"trained {epochs} epochs, kept the weights of epoch {best}")
+    if fitted.course.training_loss:
+        epochs, best = len(fitted.course.training_loss), fitted.course.best_epoch + 1
+        print(f"trained {epochs} epochs, the best was epoch {best}")
     _print_table(fitted.evaluation, fitted.card.unit)
+    if options.cell == "auto":
+        print(f"On the validation part the better of lstm and linear was {fitted.cell}, which is what was written.")
+    print(fitted.sentence)
     known = fitted.card.calibration
     print(
         f"default threshold {known.threshold_errors:g} times a device's own mean |residual|; "
@@ -109,7 +113,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from forewarn.adapters.onnx_forecaster import load_model, resolve_model  # noqa: PLC0415 - see the first lines
     from forewarn.history import read_for  # noqa: PLC0415
     from forewarn_training.data import Cut, prepare  # noqa: PLC0415
-    from forewarn_training.evaluate import evaluate  # noqa: PLC0415
+    from forewarn_training.evaluate import RIDGE, evaluate  # noqa: PLC0415
+    from forewarn_training.linear import fit_ridge  # noqa: PLC0415
 
     model = load_model(resolve_model(options.model))
     card = model.card
@@ -121,7 +126,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         target=options.target,
     )
     data = prepare(history, Cut(card.n_step, card.horizon, options.split, options.max_gap))
-    evaluation = evaluate(model.forecast, data, data.test)
+    ridge = fit_ridge(data.training, data.validation)
+    evaluation = evaluate(model.forecast, data, data.test, {RIDGE: ridge.forecast})
     seen = card.training_data_sha256 == data.sha256
     print(f"{card.name} {card.version} on {history.target} of {options.data}, {evaluation.n_window} windows")
     if seen:
@@ -137,14 +143,15 @@ def _starter(options: argparse.Namespace) -> None:
 
 
 def _print_table(evaluation: "Evaluation", unit: str) -> None:
-    from forewarn_training.report import errors_table  # noqa: PLC0415 - see the module's first lines
+    from forewarn_training.report import about_skill, errors_table  # noqa: PLC0415 - see the module's first lines
 
     header, rows = errors_table(evaluation, unit)
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
     for row in (header, *rows):
         cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
         print("  ".join(cells))
-    print("\n".join(filter(None, (evaluation.note, evaluation.verdict()))))
+    print(about_skill(evaluation))
+    print(evaluation.verdict())
 
 
 if __name__ == "__main__":

@@ -22,6 +22,10 @@ Floats = NDArray[np.float64]
 Windows32 = NDArray[np.float32]
 PARTS = ("training", "validation", "test")
 _SCALED_WINDOWS = 20_000  # how many windows the scales are taken from
+# Scaled inputs beyond this are cut off: one absurd reading must not saturate the cell for a whole window.
+INPUT_LIMIT = 10.0
+# Differences beyond this are cut off, so that the sum of 512 of their squares stays finite in float32.
+DIFFERENCE_LIMIT = 1e17
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from forewarn_training.model import DIFFERENCE_LIMIT, INPUT_LIMIT, LEVEL_FLOOR, SCALE_FLOOR, NetworkSpec
+from forewarn_training.data import DIFFERENCE_LIMIT, INPUT_LIMIT
+from forewarn_training.model import LEVEL_FLOOR, SCALE_FLOOR, NetworkSpec
 
 OPSET = 17
 IR_VERSION = 8
@@ -47,7 +48,7 @@ def build(spec: NetworkSpec, weights: Weights, metadata: Mapping[str, str]) -> o
     """
     graph = _Graph()
     scaled, unit, last = _normalisation(graph, spec, weights)
-    hidden = _recurrent(graph, spec, weights, scaled)
+    hidden = _flat(graph, spec, scaled) if spec.cell == "linear" else _recurrent(graph, spec, weights, scaled)
     head = [hidden, graph.constant("head_w", weights["head.weight"].T), graph.constant("head_b", weights["head.bias"])]
     change = graph.add("Mul", [graph.add("Gemm", head, "scaled_change"), unit], "change")
     graph.add("Add", [last, change], "forecast")
@@ -99,6 +100,13 @@ def _normalisation(graph: _Graph, spec: NetworkSpec, weights: Weights) -> tuple[
     scaled = graph.add("Clip", [scaled, *bounds], "scaled")
     flat_last = graph.add("Squeeze", [last, step_axis], "flat_last")
     return scaled, unit, graph.add("Gather", [flat_last, target], "last_target", axis=1)
+
+
+def _flat(graph: _Graph, spec: NetworkSpec, steps: str) -> str:
+    """All scaled inputs of a window in one row (batch, n_step * n_feature)."""
+    windows = graph.add("Transpose", [steps], "scaled_windows", perm=[1, 0, 2])
+    shape = graph.constant("flat_shape", [-1, spec.n_step * spec.n_feature], np.int64)
+    return graph.add("Reshape", [windows, shape], "hidden")
 
 
 def _recurrent(graph: _Graph, spec: NetworkSpec, weights: Weights, steps: str) -> str:

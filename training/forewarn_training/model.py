@@ -13,14 +13,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-Cell = Literal["lstm", "gru"]
+from forewarn_training.data import DIFFERENCE_LIMIT, INPUT_LIMIT
+from forewarn_training.linear import Ridge
 
-# Scaled inputs beyond this are cut off: one absurd reading must not saturate the cell for a whole window.
-INPUT_LIMIT = 10.0
+Cell = Literal["lstm", "gru", "linear"]
+
 # Targets beyond this teach nothing but its direction: a window that was flat has next to no scale.
 TARGET_LIMIT = 20.0
-# Differences beyond this are cut off, so that the sum of 512 of their squares stays finite in float32.
-DIFFERENCE_LIMIT = 1e17
 # The least scale of a window that is normalised by itself: as a share of its level (float32 resolves 6e-8 of it), and
 # in engineering units, so that a constant zero divides by something.
 LEVEL_FLOOR = 1e-6
@@ -36,7 +35,7 @@ class NetworkSpec:
         n_feature: columns of a window.
         target_index: the column that is forecast.
         horizon: leads in a forecast.
-        cell: of the recurrent layers.
+        cell: of the recurrent layers; "linear" has none: every scaled input goes straight into the output layer.
         layers: how many of them.
         units: hidden units of each.
         dropout: share of units dropped between layers and before the output while training.
@@ -68,11 +67,12 @@ class Network(nn.Module):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self.spec = spec
-        recurrent = nn.LSTM if spec.cell == "lstm" else nn.GRU
-        between = spec.dropout if spec.layers > 1 else 0.0
-        self.recurrent = recurrent(spec.n_feature, spec.units, spec.layers, batch_first=True, dropout=between)
+        if spec.cell != "linear":
+            recurrent = nn.LSTM if spec.cell == "lstm" else nn.GRU
+            between = spec.dropout if spec.layers > 1 else 0.0
+            self.recurrent = recurrent(spec.n_feature, spec.units, spec.layers, batch_first=True, dropout=between)
         self.dropout = nn.Dropout(spec.dropout)
-        self.head = nn.Linear(spec.units, spec.horizon)
+        self.head = nn.Linear(spec.n_step * spec.n_feature if spec.cell == "linear" else spec.units, spec.horizon)
         self.register_buffer("input_scale", torch.ones(spec.n_feature))
         self.register_buffer("output_scale", torch.ones(spec.horizon))
 
@@ -99,9 +99,22 @@ class Network(nn.Module):
 
     def scaled_forecast(self, scaled: Tensor) -> Tensor:
         """Differences from the last reading `(batch, horizon)` in units of the scale."""
-        steps, _ = self.recurrent(scaled)
-        out: Tensor = self.head(self.dropout(steps[:, -1]))
+        hidden = scaled.flatten(1) if self.spec.cell == "linear" else self.recurrent(scaled)[0][:, -1]
+        out: Tensor = self.head(self.dropout(hidden))
         return out
+
+
+def linear_network(spec: NetworkSpec, ridge: Ridge) -> Network:
+    """The ridge autoregression as a network, for a spec of the cell "linear"."""
+    network = Network(spec)
+    fitted = {
+        "head.weight": ridge.weights,
+        "head.bias": ridge.bias,
+        "input_scale": ridge.input_scale,
+        "output_scale": ridge.output_scale,
+    }
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in fitted.items()})
+    return network.eval()
 
 
 def spread(difference: Tensor) -> Tensor:

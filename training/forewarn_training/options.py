@@ -47,9 +47,10 @@ _FIT = (
     "model, the next 20 % stop the training and calibrate the alert threshold, the last 20 % measure it."
 )
 _EVALUATE = (
-    "Print the mean absolute error (MAE), root mean square error (RMSE) and scaled error (MASE) of a model, of "
-    "persistence (the next reading is the last one) and of seasonal naive (it is what it was a day before), on the "
-    "last 20 % of each device's readings: the part that fit does not train on."
+    "Print the mean absolute error (MAE), root mean square error (RMSE), scaled error (MASE) and skill of a model, of "
+    "persistence (the next reading is the last one), of seasonal naive (it is what it was a day before) and of a ridge "
+    "autoregression fitted to the first 60 %, on the last 20 % of each device's readings: the part that fit does not "
+    "train on."
 )
 _STARTER = "Train the model that ships with forewarn, on made-up series only. Takes a few minutes."
 
@@ -109,13 +110,17 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--horizon",
         type=_whole(1, MAX_HORIZON),
-        default=12,
+        default=24,
         metavar="N",
         help="readings ahead that are forecast; alerts use the first (default: %(default)s)",
     )
     group = parser.add_argument_group("network")
     group.add_argument(
-        "--cell", choices=("lstm", "gru"), default="lstm", help="of the recurrent layers (default: %(default)s)"
+        "--cell",
+        choices=("lstm", "gru", "linear", "auto"),
+        default="lstm",
+        help="of the recurrent layers; linear is the ridge autoregression, without any; auto is lstm or linear, "
+        "whichever is better on the validation part (default: %(default)s)",
     )
     group.add_argument(
         "--layers", type=_whole(1, 8), default=1, metavar="N", help="recurrent layers (default: %(default)s)"
