@@ -82,6 +82,38 @@ def test_the_linear_model_is_written_to_the_same_contract(
     assert initializers(out) == linear
 
 
+def test_the_tutorials_recipe_reads_the_level_and_fits_the_contract(
+    csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    out = tmp_path / "m.onnx"
+    command = ["fit", "--data", str(csv), "--target", "temperature", "--out", str(out), "--recipe", "tutorial"]
+    assert main([*command, "--epochs", "1", "--horizon", "2"]) == 0
+    model = load_model(out)
+    assert (model.card.n_step, model.card.horizon) == (10, 2)
+    windows = np.full((2, 10, 1), 20, np.float32)
+    windows[1] += 1
+    moved = np.diff(model.forecast(windows), axis=0)
+    assert not np.allclose(moved, 1, atol=0.05), "a model of differences would move along with the level"
+    report = (tmp_path / "m.html").read_text(encoding="utf-8")
+    for setting in ("tutorial", "mse"):
+        assert setting in report
+    assert "The LSTM" in capsys.readouterr().out
+
+
+def test_compare_prints_a_line_for_each_kind(csv: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    command = ["compare", "--data", str(csv), "--target", "temperature", "--n-step", "12", "--horizon", "4"]
+    assert main([*command, "--epochs", "1", "--seeds", "2"]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split()[:5] == ["kind", "lead", "1", "lead", "3"]
+    lines = [line.split() for line in table[1:7]]
+    assert [line[0] for line in lines] == ["linear", "lstm", "gru", "lstm-2", "transformer", "tutorial"]
+    assert all(float(number) > 0 for line in lines for number in line[1:6])
+    assert lines[0][3] == str(12 * 4 + 4)
+    assert "2 seed(s)" in table[7]
+
+
 def test_fit_says_whether_the_network_earns_its_place(
     csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,6 +195,7 @@ def test_a_stopped_training_goes_on(csv: Path, tmp_path: Path, monkeypatch: pyte
         (["--report", "."], 78, "is a folder"),
         (["--unit", "pressure=Pa"], 78, "--unit names pressure"),
         (["--n-step", "500"], 78, "give more history"),
+        (["--cell", "transformer", "--units", "6"], 78, "needs a multiple of 4"),
         (["--resume"], 78, "--resume needs --checkpoint"),
         (["--resume", "--checkpoint", "none.pt"], 78, "none.pt: cannot be resumed from"),
     ],

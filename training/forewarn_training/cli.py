@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from forewarn.errors import ForewarnError, SettingsError
-from forewarn_training.options import parser
+from forewarn_training.options import fill, parser
 
 if TYPE_CHECKING:
+    from forewarn.history import History
     from forewarn_training.evaluate import Evaluation
 
 FAILED, UNUSABLE = 1, 78
@@ -22,7 +23,7 @@ FAILED, UNUSABLE = 1, 78
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
-    arguments = parser({"fit": _fit, "evaluate": _evaluate, "starter": _starter}).parse_args(argv)
+    arguments = parser(_COMMANDS).parse_args(argv)
     try:
         arguments.run(arguments)
     except ForewarnError as error:
@@ -48,24 +49,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fit(options: argparse.Namespace) -> None:
-    from forewarn.history import read_history  # noqa: PLC0415 - numpy only when a command runs
-
     if options.resume and options.checkpoint is None:
         raise SettingsError("--resume needs --checkpoint FILE, the file to go on from")
-    history = read_history(
-        options.data,
-        time_column=options.time_column,
-        device_column=options.device_column,
-        features=options.features,
-        target=options.target,
-    )
+    fill(options)
+    history = _history(options)
     import torch  # noqa: PLC0415 - see the module's first lines
 
     torch.set_num_threads(options.threads)
     from forewarn_training.data import Cut  # noqa: PLC0415
     from forewarn_training.fit import Plan, fit  # noqa: PLC0415
+    from forewarn_training.learner import tutorial  # noqa: PLC0415
     from forewarn_training.trainer import Recipe  # noqa: PLC0415
 
+    recipe = Recipe(
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        patience=options.patience,
+        seed=options.seed,
+    )
     plan = Plan(
         out=options.out,
         report=options.report or options.out.with_suffix(".html"),
@@ -76,13 +78,8 @@ def _fit(options: argparse.Namespace) -> None:
         layers=options.layers,
         units=options.units,
         dropout=options.dropout,
-        recipe=Recipe(
-            epochs=options.epochs,
-            batch_size=options.batch_size,
-            learning_rate=options.learning_rate,
-            patience=options.patience,
-            seed=options.seed,
-        ),
+        recipe=tutorial(recipe, options.horizon) if options.recipe == "tutorial" else recipe,
+        recipe_name=options.recipe,
         feature_units=_feature_units(options.unit, history.target),
         checkpoint=options.checkpoint,
         resume=options.resume,
@@ -101,6 +98,58 @@ def _fit(options: argparse.Namespace) -> None:
         f"torch and onnxruntime agree to {fitted.parity:.1g} of the target's spread"
     )
     print(f"model  {plan.out}\nreport {plan.report}")
+
+
+def _history(options: argparse.Namespace) -> "History":
+    from forewarn.history import read_history  # noqa: PLC0415 - numpy only when a command runs
+
+    return read_history(
+        options.data,
+        time_column=options.time_column,
+        device_column=options.device_column,
+        features=options.features,
+        target=options.target,
+    )
+
+
+def _compare(options: argparse.Namespace) -> None:
+    history = _history(options)
+    import torch  # noqa: PLC0415 - see the module's first lines
+
+    torch.set_num_threads(options.threads)
+    from forewarn_training.compare import BATCHES, KINDS, compare  # noqa: PLC0415
+    from forewarn_training.data import Cut  # noqa: PLC0415
+
+    names = options.kinds or tuple(KINDS)
+    unknown = [name for name in names if name not in KINDS]
+    if unknown:
+        raise SettingsError(f"--kinds names {', '.join(unknown)}, there are {', '.join(KINDS)}")
+    cut = Cut(options.n_step, options.horizon, options.split, options.max_gap)
+    found = compare(history, cut, names, epochs=options.epochs, seeds=options.seeds)
+    header = (
+        "kind",
+        *(f"lead {lead}" for lead in found.leads),
+        "weights",
+        *(f"µs at {n}" for n in BATCHES),
+        "training",
+    )
+    rows = [
+        (
+            row.name,
+            *(f"{ratio:.3f}" for ratio in row.ratio),
+            f"{row.parameters}",
+            *(f"{us:.1f}" for us in row.window_us),
+            f"{row.training_s:.1f} s",
+        )
+        for row in found.rows
+    ]
+    _print_columns(header, rows)
+    naive = ", ".join(f"{mae:.4g}" for mae in found.persistence)
+    print(
+        f"Mean |error| over persistence's (which is {naive}) at each lead, {found.n_window} windows of the test part "
+        f"of {history.target} in {options.data}, mean of {options.seeds} seed(s); "
+        "below 1 is better than the last reading."
+    )
 
 
 def _feature_units(given: Sequence[str], target: str) -> dict[str, str]:
@@ -146,13 +195,19 @@ def _print_table(evaluation: "Evaluation", unit: str) -> None:
     from forewarn_training.report import about_skill, errors_table  # noqa: PLC0415 - see the module's first lines
 
     header, rows = errors_table(evaluation, unit)
+    _print_columns(header, rows)
+    print(about_skill(evaluation))
+    print(evaluation.verdict())
+
+
+def _print_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
     for row in (header, *rows):
         cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
         print("  ".join(cells))
-    print(about_skill(evaluation))
-    print(evaluation.verdict())
 
+
+_COMMANDS = {"fit": _fit, "compare": _compare, "evaluate": _evaluate, "starter": _starter}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -225,6 +225,13 @@ def scales(part: Part) -> tuple[Windows32, Windows32]:
     return _never_zero(of_inputs), _never_zero(of_outputs)
 
 
+def extremes(part: Part) -> tuple[Windows32, Windows32]:
+    """Least value and range of each feature in a part, both `(n_feature,)`; a range of zero becomes 1."""
+    values = part.values[np.isfinite(part.values).all(axis=1)]
+    low = values.min(axis=0)
+    return low, _never_zero((values.max(axis=0) - low).astype(np.float64))
+
+
 def _never_zero(scale: Floats) -> Windows32:
     return np.where(scale > 0, scale, 1.0).astype(np.float32)
 

@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
-from tqdm import tqdm
 
 from forewarn.core.card import Feature, ModelCard
 from forewarn.errors import DataError, SettingsError
 from forewarn.history import History
 from forewarn_training.calibrate import calibrate
-from forewarn_training.data import Cut, Dataset, prepare, scales
+from forewarn_training.data import Cut, Dataset, prepare
 from forewarn_training.evaluate import MODEL, PERSISTENCE, RIDGE, Evaluation, Forecast, evaluate
 from forewarn_training.export import export, forecast_with_torch
+from forewarn_training.learner import learn
 from forewarn_training.linear import Ridge, fit_ridge
 from forewarn_training.model import Cell, Network, NetworkSpec, linear_network
+from forewarn_training.recipes import Name
 from forewarn_training.report import Story, render
-from forewarn_training.trainer import Course, Recipe, Trainer
+from forewarn_training.trainer import Course, Recipe
 from forewarn_training.verdict import place
 
 _PARITY_WINDOWS = 2048
@@ -40,6 +40,7 @@ class Plan:
         units: of each.
         dropout: see `NetworkSpec`.
         recipe: of the training.
+        recipe_name: "tutorial" reads and forecasts the level; `recipe` is then the one of `learner.tutorial`.
         name: of the model.
         version: of the model.
         feature_units: unit of each feature that has one.
@@ -58,6 +59,7 @@ class Plan:
     units: int = 32
     dropout: float = 0.0
     recipe: Recipe = field(default_factory=Recipe)
+    recipe_name: Name = "differences"
     feature_units: Mapping[str, str] = field(default_factory=dict)
     checkpoint: Path | None = None
     resume: bool = False
@@ -171,39 +173,20 @@ def _validation_error(forecast: Forecast, data: Dataset) -> float:
 
 
 def _train(data: Dataset, plan: Plan) -> tuple[Network, Course]:
-    recipe = plan.recipe
-    torch.manual_seed(recipe.seed)
     index = data.features.index(data.target)
     cell: Cell = "lstm" if plan.cell == "auto" else plan.cell
     spec = NetworkSpec(
-        plan.cut.n_step, len(data.features), index, plan.cut.horizon, cell, plan.layers, plan.units, plan.dropout
+        plan.cut.n_step,
+        len(data.features),
+        index,
+        plan.cut.horizon,
+        cell,
+        plan.layers,
+        plan.units,
+        plan.dropout,
+        level=plan.recipe_name == "tutorial",
     )
-    network = Network(spec)
-    of_inputs, of_outputs = scales(data.training)
-    network.input_scale.copy_(torch.from_numpy(of_inputs))
-    network.output_scale.copy_(torch.from_numpy(of_outputs))
-    trainer = Trainer(network, data.training, data.validation, recipe)
-    if plan.resume and plan.checkpoint is not None:
-        trainer.resume(plan.checkpoint)
-    done = len(trainer.course.training_loss) * len(data.training)
-    with tqdm(
-        total=recipe.epochs * len(data.training),
-        initial=done,
-        unit=" windows",
-        unit_scale=True,
-        desc="training",
-        disable=None if plan.progress else True,
-    ) as bar:
-
-        def step(n: int) -> None:
-            bar.update(n)
-
-        def tell(course: Course) -> None:
-            epoch, best = len(course.training_loss), course.validation_loss[course.best_epoch]
-            bar.set_postfix_str(f"epoch {epoch}, validation {course.validation_loss[-1]:.4f}, best {best:.4f}")
-
-        course = trainer.run(checkpoint=plan.checkpoint, on_batch=step, on_epoch=tell)
-    return network, course
+    return learn(data, spec, plan.recipe, checkpoint=plan.checkpoint, resume=plan.resume, progress=plan.progress)
 
 
 def _write_report(path: Path, story: Story) -> None:
@@ -215,5 +198,5 @@ def _write_report(path: Path, story: Story) -> None:
 
 def _settings(plan: Plan) -> list[tuple[str, str]]:
     cut, network = asdict(plan.cut), {"cell": plan.cell, "layers": plan.layers, "units": plan.units}
-    flat = {**cut, **network, "dropout": plan.dropout, **asdict(plan.recipe)}
+    flat = {"recipe": plan.recipe_name, **cut, **network, "dropout": plan.dropout, **asdict(plan.recipe)}
     return [(name, str(value)) for name, value in flat.items()]

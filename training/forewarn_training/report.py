@@ -120,7 +120,7 @@ def _losses(course: Course) -> str:
         [Line("training", epochs, course.training_loss), Line("validation", epochs, course.validation_loss)],
         marks=Line("kept", [best + 1], [course.validation_loss[best]]),
         x_label="epoch",
-        y_label="mean absolute error in units of the scale",
+        y_label="loss in units of the scale",
     )
 
 

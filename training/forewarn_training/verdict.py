@@ -5,7 +5,7 @@ import math
 from forewarn_training.evaluate import MODEL, RIDGE, Evaluation
 from forewarn_training.intervals import Skill
 
-_NAMES = {"lstm": "The LSTM", "gru": "The GRU", "linear": "The linear model"}
+_NAMES = {"lstm": "The LSTM", "gru": "The GRU", "transformer": "The transformer", "linear": "The linear model"}
 
 
 def place(evaluation: Evaluation, cell: str) -> str:
