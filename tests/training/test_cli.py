@@ -264,6 +264,17 @@ def test_where_torch_is_missing_it_says_how_to_install_it(csv: Path, tmp_path: P
     assert "Traceback" not in ran.stderr
 
 
+def test_where_optuna_is_missing_it_says_how_to_install_it(csv: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    argv = ["tune", "--data", str(csv), "--target", "temperature", "--out", str(tmp_path / "m.onnx")]
+    ran = run_python(
+        f"import sys; sys.modules['optuna'] = None\nfrom forewarn_training.cli import main\nsys.exit(main({argv!r}))"
+    )
+    assert ran.returncode == 1
+    assert "pip install 'forewarn[tune]'" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data is not here")
 @pytest.mark.parametrize(

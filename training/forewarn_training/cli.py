@@ -9,6 +9,7 @@ Rules that hold here:
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from forewarn.errors import ForewarnError, SettingsError
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
     from forewarn_training.evaluate import Evaluation
 
 FAILED, UNUSABLE = 1, 78
+_TRAINING = (
+    "Install the CPU build of torch first, then the extra:\n"
+    "  pip install torch --index-url https://download.pytorch.org/whl/cpu\n"
+    "  pip install 'forewarn[training]'"
+)
+_EXTRAS = {
+    "torch": _TRAINING,
+    "onnx": _TRAINING,
+    "optuna": "Install the extra that searches:\n  pip install 'forewarn[tune]'",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,20 +41,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"forewarn-train: {error}", file=sys.stderr)
         return UNUSABLE
     except ModuleNotFoundError as error:
-        if error.name not in {"torch", "onnx"}:
+        if error.name not in _EXTRAS:
             raise
-        print(
-            f"forewarn-train: {error.name} is not installed. Install the CPU build of torch first, then the extra:\n"
-            "  pip install torch --index-url https://download.pytorch.org/whl/cpu\n"
-            "  pip install 'forewarn[training]'",
-            file=sys.stderr,
-        )
+        print(f"forewarn-train: {error.name} is not installed. {_EXTRAS[error.name]}", file=sys.stderr)
         return FAILED
     except OSError as error:
         print(f"forewarn-train: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        print("forewarn-train: stopped. A training with --checkpoint goes on with --resume.", file=sys.stderr)
+        print(
+            "forewarn-train: stopped. A training with --checkpoint goes on with --resume, tune with the same command.",
+            file=sys.stderr,
+        )
         return FAILED
     return 0
 
@@ -52,7 +61,11 @@ def _fit(options: argparse.Namespace) -> None:
     if options.resume and options.checkpoint is None:
         raise SettingsError("--resume needs --checkpoint FILE, the file to go on from")
     fill(options)
-    history = _history(options)
+    _train(options, _history(options))
+
+
+def _train(options: argparse.Namespace, history: "History") -> None:
+    """Train what the options say, with nothing left open."""
     import torch  # noqa: PLC0415 - see the module's first lines
 
     torch.set_num_threads(options.threads)
@@ -110,6 +123,38 @@ def _history(options: argparse.Namespace) -> "History":
         features=options.features,
         target=options.target,
     )
+
+
+def _tune(options: argparse.Namespace) -> None:
+    history = _history(options)
+    import torch  # noqa: PLC0415 - see the module's first lines
+
+    torch.set_num_threads(options.threads)
+    from forewarn_training.data import Cut  # noqa: PLC0415
+    from forewarn_training.fit import check_writable  # noqa: PLC0415
+    from forewarn_training.trainer import Recipe  # noqa: PLC0415
+    from forewarn_training.tune import N_STEPS, tune  # noqa: PLC0415
+
+    study = options.study or options.out.with_suffix(".study")
+    check_writable(options.out, options.report, study)
+    options.learning_rate = None
+    options.n_step = options.units = None
+    fill(options)
+    recipe = Recipe(
+        epochs=options.trial_epochs, batch_size=options.batch_size, patience=options.patience, seed=options.seed
+    )
+    cut = Cut(options.n_step, options.horizon, options.split, options.max_gap)
+    found = tune(history, cut, study, trials=options.trials, recipe=recipe, n_steps=options.n_steps or N_STEPS)
+    best = asdict(found.best)
+    as_options = " ".join(
+        f"--{name.replace('_', '-')} {value:.6g}" if isinstance(value, float) else f"--{name.replace('_', '-')} {value}"
+        for name, value in best.items()
+    )
+    print(f"{found.trials} trials, {found.pruned} of them pruned; study {study}")
+    print(f"best ({found.score:.4f} of persistence's error over the folds): {as_options}")
+    for name, value in best.items():
+        setattr(options, name, value)
+    _train(options, history)
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -207,7 +252,7 @@ def _print_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None
         print("  ".join(cells))
 
 
-_COMMANDS = {"fit": _fit, "compare": _compare, "evaluate": _evaluate, "starter": _starter}
+_COMMANDS = {"fit": _fit, "compare": _compare, "tune": _tune, "evaluate": _evaluate, "starter": _starter}
 
 if __name__ == "__main__":
     sys.exit(main())

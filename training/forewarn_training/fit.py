@@ -141,7 +141,16 @@ def _check(history: History, plan: Plan) -> None:
     unknown = sorted(set(plan.feature_units) - set(history.features))
     if unknown:
         raise DataError(f"--unit names {', '.join(unknown)}, the features are {', '.join(history.features)}")
-    for path in filter(None, (plan.out, plan.report, plan.checkpoint)):
+    check_writable(plan.out, plan.report, plan.checkpoint)
+
+
+def check_writable(*paths: Path | None) -> None:
+    """Refuse, before anything is trained, paths that cannot be files.
+
+    Raises:
+        SettingsError: naming the path.
+    """
+    for path in filter(None, paths):
         if not path.parent.is_dir():
             raise SettingsError(f"{path}: its folder does not exist: make it first")
         if path.is_dir():

@@ -4,6 +4,8 @@ import argparse
 import math
 from collections.abc import Callable
 
+from forewarn.core.card import MAX_STEPS
+
 
 def whole(least: int, most: int) -> Callable[[str], int]:
     """Reads a whole number of a range."""
@@ -38,6 +40,11 @@ def number(least: float, most: float) -> Callable[[str], float]:
 def names(text: str) -> tuple[str, ...]:
     """Names between commas."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def n_steps(text: str) -> tuple[int, ...]:
+    """Lengths of a window between commas."""
+    return tuple(map(whole(1, MAX_STEPS), names(text)))
 
 
 def shares(text: str) -> tuple[float, float]:

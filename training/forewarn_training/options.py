@@ -6,7 +6,7 @@ from pathlib import Path
 
 from forewarn import __version__
 from forewarn.core.card import MAX_HORIZON, MAX_STEPS
-from forewarn_training.option_types import names, number, shares, whole
+from forewarn_training.option_types import n_steps, names, number, shares, whole
 from forewarn_training.recipes import RECIPES
 
 Command = Callable[[argparse.Namespace], None]
@@ -16,6 +16,8 @@ _EXAMPLES = """examples:
   forewarn-train fit --data ETTh1.csv --target OT --unit °C --out ett.onnx
   forewarn-train fit --data hall.csv --device-column sensor --features temperature,humidity --target temperature \\
       --unit temperature=°C --unit humidity=% --cell gru --out hall.onnx
+  forewarn-train compare --data freezer.csv
+  forewarn-train tune --data freezer.csv --trials 40 --out freezer.onnx
   forewarn-train evaluate --model freezer.onnx --data freezer.csv
 """
 
@@ -33,6 +35,7 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     for name, (add, text, description) in {
         "fit": (_add_fit, "train a model on a CSV file of past readings", _FIT),
         "compare": (_add_compare, "train every kind of model on a CSV file and compare them", _COMPARE),
+        "tune": (_add_tune, "search the settings of a model, then train it", _TUNE),
         "evaluate": (_add_evaluate, "measure any model on any CSV file", _EVALUATE),
         "starter": (_add_starter, "train the model that ships with forewarn", _STARTER),
     }.items():
@@ -59,6 +62,12 @@ _COMPARE = (
     "on past readings, and print one table: mean absolute error over persistence's at leads 1, 3, 12 and 24 on the "
     "last 20 %, weights, and microseconds a window as the daemon runs it, alone and in batches of 64. Nothing is "
     "written."
+)
+_TUNE = (
+    "Search the length of the window, the cell, layers, units and the learning rate (optuna, pruned) by "
+    "cross-validation with a rolling origin on the training and validation parts, then train the best as fit does. The "
+    "study file keeps every trial: the same command goes on where it was stopped, and with more --trials it searches "
+    "further."
 )
 _STARTER = "Train the model that ships with forewarn, on made-up series only. Takes a few minutes."
 
@@ -100,7 +109,8 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_fit(parser: argparse.ArgumentParser) -> None:
+def _add_model(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
+    """What is written, and what it forecasts."""
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="the model to write")
     parser.add_argument("--report", type=Path, metavar="FILE.html", help="the report (default: beside the model)")
     parser.add_argument("--name", help="of the model (default: the file's name)")
@@ -114,6 +124,11 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
         metavar="[NAME=]UNIT",
         help="unit of a feature, of the target where no name is given; alerts show it; may be repeated",
     )
+    return group
+
+
+def _add_fit(parser: argparse.ArgumentParser) -> None:
+    group = _add_model(parser)
     _add_window(group, None)
     group = parser.add_argument_group("network")
     group.add_argument(
@@ -142,7 +157,16 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help=f"share of units dropped while training (default: {_default('dropout')})",
     )
-    _add_training(parser.add_argument_group("training"))
+    group = parser.add_argument_group("training")
+    _add_training(group)
+    group.add_argument(
+        "--learning-rate",
+        type=number(1e-8, 1.0),
+        metavar="X",
+        help=f"peak of the cycle (default: {_default('learning_rate')})",
+    )
+    group.add_argument("--checkpoint", type=Path, metavar="FILE", help="write everything after each epoch")
+    group.add_argument("--resume", action="store_true", help="go on from --checkpoint, with the same options and data")
 
 
 def _add_target(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
@@ -159,6 +183,7 @@ def _add_target(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
 
 def _add_window(group: "argparse._ArgumentGroup", n_step: int | None) -> None:
     """Where `n_step` is None, the recipe decides."""
+    _add_horizon(group)
     group.add_argument(
         "--n-step",
         type=whole(1, MAX_STEPS),
@@ -166,6 +191,9 @@ def _add_window(group: "argparse._ArgumentGroup", n_step: int | None) -> None:
         metavar="N",
         help=f"readings that a forecast is made from (default: {n_step or _default('n_step')})",
     )
+
+
+def _add_horizon(group: "argparse._ArgumentGroup") -> None:
     group.add_argument(
         "--horizon",
         type=whole(1, MAX_HORIZON),
@@ -193,17 +221,9 @@ def _add_training(group: "argparse._ArgumentGroup") -> None:
         help=f"windows in a step (default: {_default('batch_size')})",
     )
     group.add_argument(
-        "--learning-rate",
-        type=number(1e-8, 1.0),
-        metavar="X",
-        help=f"peak of the cycle (default: {_default('learning_rate')})",
-    )
-    group.add_argument(
         "--seed", type=whole(0, 2**31), default=0, metavar="N", help="of weights and order (default: %(default)s)"
     )
     _add_threads(group)
-    group.add_argument("--checkpoint", type=Path, metavar="FILE", help="write everything after each epoch")
-    group.add_argument("--resume", action="store_true", help="go on from --checkpoint, with the same options and data")
 
 
 def _add_threads(group: "argparse._ActionsContainer") -> None:
@@ -230,6 +250,28 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         help="column to measure on, for a model of one feature (default: "
         "the model's target where the file has it, else the only column of numbers)",
     )
+
+
+def _add_tune(parser: argparse.ArgumentParser) -> None:
+    _add_horizon(_add_model(parser))
+    group = parser.add_argument_group("search")
+    group.add_argument(
+        "--trials", type=whole(1, 100_000), default=30, metavar="N", help="settings to try (default: %(default)s)"
+    )
+    group.add_argument(
+        "--trial-epochs", type=whole(1, 100_000), default=12, metavar="N", help="of each (default: %(default)s)"
+    )
+    group.add_argument(
+        "--study",
+        type=Path,
+        metavar="FILE",
+        help="SQLite file of the trials; the search goes on from it (default: the model's name with .study)",
+    )
+    group.add_argument(
+        "--n-steps", type=n_steps, metavar="A,B,...", help="lengths of a window to try (default: 10,20,30,48,96)"
+    )
+    _add_training(parser.add_argument_group("training"))
+    parser.set_defaults(recipe="differences", dropout=0.0, checkpoint=None, resume=False)
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
