@@ -148,3 +148,13 @@ def test_the_tutorials_scaling_is_the_range_of_the_training_part() -> None:
     network.take_scales(data.training)
     scaled, _, _ = network.normalise(torch.from_numpy(data.training.values[None, :, :]))
     assert (float(scaled.min()), float(scaled.max())) == (0, 1)
+
+
+def test_the_tutorials_loss_is_the_squared_error_of_all_leads_alike() -> None:
+    trainer = trainer_of(tutorial(Recipe(), 3))
+    rows = torch.arange(20)
+    part, network = trainer.training, trainer.network
+    _, origin, unit = network.normalise(torch.from_numpy(part.inputs(rows.numpy())))
+    wanted = (torch.from_numpy(part.targets(rows.numpy())) - origin) / unit
+    said = (network(torch.from_numpy(part.inputs(rows.numpy()))) - origin) / unit
+    assert trainer._loss(part, rows).item() == pytest.approx(((said - wanted) ** 2).mean().item(), rel=1e-4)
