@@ -25,7 +25,7 @@ help:
 
 .venv/test: .venv/ok pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[demo,training,dev]' -c constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[demo,training,tune,dev]' -c constraints.txt
 	touch $@ .venv/demo
 
 demo: .venv/demo

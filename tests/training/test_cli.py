@@ -62,6 +62,71 @@ def test_fit_writes_a_model_and_a_report_and_prints_the_table(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["hall.csv", "hall.html", "hall.onnx"]
 
 
+def test_the_linear_model_is_written_to_the_same_contract(
+    csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    out = tmp_path / "m.onnx"
+    command = ["fit", "--data", str(csv), "--target", "temperature", "--out", str(out), *QUICK, "--cell"]
+    assert main([*command, "linear"]) == 0
+    printed = capsys.readouterr().out
+    assert "The linear model is better than persistence" in printed
+    assert "trained" not in printed
+    model = load_model(out)
+    assert (model.card.n_step, model.card.horizon) == (8, 3)
+    assert model.card.calibration.threshold_errors is not None
+    assert "Loss of each epoch" not in (tmp_path / "m.html").read_text(encoding="utf-8")
+    linear = initializers(out)
+    assert main([*command, "auto"]) == 0
+    assert "was linear, which is what was written" in capsys.readouterr().out
+    assert initializers(out) == linear
+
+
+def test_the_tutorials_recipe_reads_the_level_and_fits_the_contract(
+    csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    out = tmp_path / "m.onnx"
+    command = ["fit", "--data", str(csv), "--target", "temperature", "--out", str(out), "--recipe", "tutorial"]
+    assert main([*command, "--epochs", "1", "--horizon", "2"]) == 0
+    model = load_model(out)
+    assert (model.card.n_step, model.card.horizon) == (10, 2)
+    windows = np.full((2, 10, 1), 20, np.float32)
+    windows[1] += 1
+    moved = np.diff(model.forecast(windows), axis=0)
+    assert not np.allclose(moved, 1, atol=0.05), "a model of differences would move along with the level"
+    report = (tmp_path / "m.html").read_text(encoding="utf-8")
+    for setting in ("tutorial", "mse"):
+        assert setting in report
+    assert "The LSTM" in capsys.readouterr().out
+
+
+def test_compare_prints_a_line_for_each_kind(csv: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    command = ["compare", "--data", str(csv), "--target", "temperature", "--n-step", "12", "--horizon", "4"]
+    assert main([*command, "--epochs", "1", "--seeds", "2"]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split()[:5] == ["kind", "lead", "1", "lead", "3"]
+    lines = [line.split() for line in table[1:7]]
+    assert [line[0] for line in lines] == ["linear", "lstm", "gru", "lstm-2", "transformer", "tutorial"]
+    assert all(float(number) > 0 for line in lines for number in line[1:6])
+    assert lines[0][3] == str(12 * 4 + 4)
+    assert "2 seed(s)" in table[7]
+
+
+def test_fit_says_whether_the_network_earns_its_place(
+    csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    out = tmp_path / "m.onnx"
+    assert main(["fit", "--data", str(csv), "--target", "temperature", "--out", str(out), *QUICK]) == 0
+    printed = capsys.readouterr().out
+    assert "The LSTM does not earn its place" in printed, "two epochs are not enough"
+    assert "blocks of" in printed
+    assert "--cell linear" in (tmp_path / "m.html").read_text(encoding="utf-8")
+    assert load_model(out).card.metrics["test_mae_ridge"] > 0
+
+
 def test_evaluate_prints_the_same_errors_as_fit(csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch")
     out = tmp_path / "m.onnx"
@@ -130,6 +195,7 @@ def test_a_stopped_training_goes_on(csv: Path, tmp_path: Path, monkeypatch: pyte
         (["--report", "."], 78, "is a folder"),
         (["--unit", "pressure=Pa"], 78, "--unit names pressure"),
         (["--n-step", "500"], 78, "give more history"),
+        (["--cell", "transformer", "--units", "6"], 78, "needs a multiple of 4"),
         (["--resume"], 78, "--resume needs --checkpoint"),
         (["--resume", "--checkpoint", "none.pt"], 78, "none.pt: cannot be resumed from"),
     ],
@@ -195,6 +261,17 @@ def test_where_torch_is_missing_it_says_how_to_install_it(csv: Path, tmp_path: P
     )
     assert ran.returncode == 1
     assert "pip install torch --index-url https://download.pytorch.org/whl/cpu" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_where_optuna_is_missing_it_says_how_to_install_it(csv: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    argv = ["tune", "--data", str(csv), "--target", "temperature", "--out", str(tmp_path / "m.onnx")]
+    ran = run_python(
+        f"import sys; sys.modules['optuna'] = None\nfrom forewarn_training.cli import main\nsys.exit(main({argv!r}))"
+    )
+    assert ran.returncode == 1
+    assert "pip install 'forewarn[tune]'" in ran.stderr
     assert "Traceback" not in ran.stderr
 
 

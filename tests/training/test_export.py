@@ -18,8 +18,9 @@ from forewarn.core.card import CARD_KEY, Feature, GoldenSample, ModelCard
 from forewarn.errors import ModelError
 from forewarn_training import export as exporting
 from forewarn_training.export import export, forecast_with_torch
-from forewarn_training.graph import Weights, build
+from forewarn_training.graph import build
 from forewarn_training.model import Network, NetworkSpec
+from forewarn_training.operations import Weights
 
 SPECS = [
     NetworkSpec(30, 1, 0, 12),
@@ -30,6 +31,15 @@ SPECS = [
     NetworkSpec(30, 2, 1, 8, units=9, per_window=True),
     NetworkSpec(512, 1, 0, 2, units=16, per_window=True),
     NetworkSpec(512, 2, 0, 512, units=16),
+    NetworkSpec(30, 1, 0, 24, cell="linear"),
+    NetworkSpec(1, 1, 0, 1, cell="linear"),
+    NetworkSpec(96, 3, 1, 24, cell="linear"),
+    NetworkSpec(512, 2, 1, 7, cell="linear"),
+    NetworkSpec(30, 1, 0, 24, cell="transformer"),
+    NetworkSpec(24, 3, 1, 4, cell="transformer", layers=2, units=16, dropout=0.2),
+    NetworkSpec(1, 1, 0, 1, cell="transformer", units=4),
+    NetworkSpec(10, 1, 0, 24, units=50, dropout=0.2, level=True),
+    NetworkSpec(12, 3, 1, 4, cell="gru", units=7, layers=2, level=True),
 ]
 
 
@@ -37,7 +47,10 @@ def network_of(spec: NetworkSpec, seed: int = 0) -> Network:
     torch.manual_seed(seed)
     network = Network(spec)
     network.input_scale.copy_(torch.linspace(0.5, 2, spec.n_feature))
-    network.output_scale.copy_(torch.linspace(0.3, 3, spec.horizon))
+    if spec.level:
+        network.input_low.copy_(torch.linspace(-25, -20, spec.n_feature))
+    else:
+        network.output_scale.copy_(torch.linspace(0.3, 3, spec.horizon))
     return network
 
 
@@ -65,14 +78,24 @@ def test_onnxruntime_says_what_torch_says_in_batches_of_any_size(spec: NetworkSp
         assert np.concatenate(parts).tobytes() == whole.tobytes()
 
 
-def test_every_weight_and_feature_reaches_the_graph(tmp_path: Path) -> None:
-    spec = NetworkSpec(8, 3, 2, 2, units=6, layers=2)
+@pytest.mark.parametrize(
+    "spec",
+    [
+        NetworkSpec(8, 3, 2, 2, units=6, layers=2),
+        NetworkSpec(8, 3, 2, 2, cell="transformer", units=8, layers=2),
+        NetworkSpec(8, 3, 2, 2, cell="linear"),
+        NetworkSpec(8, 3, 2, 2, units=6, level=True),
+    ],
+    ids=str,
+)
+def test_every_weight_and_feature_reaches_the_graph(spec: NetworkSpec, tmp_path: Path) -> None:
     windows = windows_of(spec, 20)
     plain = export(tmp_path / "a.onnx", network_of(spec), card_of(spec), windows, 2.0)[0].forecast(windows)
     for name in network_of(spec).state_dict():
         network = network_of(spec)
         with torch.no_grad():
-            network.state_dict()[name].add_(0.25)
+            weight = network.state_dict()[name]
+            weight.add_(torch.linspace(0.25, 0.5, weight.numel()).reshape(weight.shape))
         changed = export(tmp_path / "b.onnx", network, card_of(spec), windows, 2.0)[0].forecast(windows)
         assert np.abs(changed - plain).max() > 1e-5, name
 

@@ -11,6 +11,7 @@ import torch
 
 from forewarn.errors import SettingsError
 from forewarn_training.data import Cut, prepare, scales
+from forewarn_training.learner import tutorial
 from forewarn_training.model import Network, NetworkSpec
 from forewarn_training.trainer import Course, Recipe, Trainer
 from tests.training.sensors import history, wave
@@ -125,3 +126,35 @@ def test_lead_one_has_its_share_of_the_loss() -> None:
     trainer = trainer_of(Recipe(lead_one=0.5), horizon=3)
     assert trainer._lead_weights.tolist() == [0.5, 0.25, 0.25]
     assert trainer_of(Recipe(lead_one=0.5), horizon=1)._lead_weights.tolist() == [1.0]
+
+
+def test_the_tutorials_recipe_keeps_its_rate_and_resumes_to_the_same_weights(tmp_path: Path) -> None:
+    recipe = tutorial(Recipe(epochs=3, learning_rate=1e-3), 3)
+    whole = trainer_of(recipe)
+    whole.run()
+    assert whole._optimizer.param_groups[0]["lr"] == 1e-3
+    stopped = trainer_of(recipe)
+    stopped._epoch(lambda _: None)
+    stopped.save(tmp_path / "t.pt")
+    resumed = trainer_of(recipe)
+    resumed.resume(tmp_path / "t.pt")
+    resumed.run()
+    assert weights(resumed.network) == weights(whole.network)
+
+
+def test_the_tutorials_scaling_is_the_range_of_the_training_part() -> None:
+    data = prepare(history(Path("a.csv"), np.arange(400.0)), Cut(10, 3))
+    network = Network(NetworkSpec(10, 1, 0, 3, level=True))
+    network.take_scales(data.training)
+    scaled, _, _ = network.normalise(torch.from_numpy(data.training.values[None, :, :]))
+    assert (float(scaled.min()), float(scaled.max())) == (0, 1)
+
+
+def test_the_tutorials_loss_is_the_squared_error_of_all_leads_alike() -> None:
+    trainer = trainer_of(tutorial(Recipe(), 3))
+    rows = torch.arange(20)
+    part, network = trainer.training, trainer.network
+    _, origin, unit = network.normalise(torch.from_numpy(part.inputs(rows.numpy())))
+    wanted = (torch.from_numpy(part.targets(rows.numpy())) - origin) / unit
+    said = (network(torch.from_numpy(part.inputs(rows.numpy()))) - origin) / unit
+    assert trainer._loss(part, rows).item() == pytest.approx(((said - wanted) ** 2).mean().item(), rel=1e-4)

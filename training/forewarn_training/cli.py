@@ -9,63 +9,78 @@ Rules that hold here:
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from forewarn.errors import ForewarnError, SettingsError
-from forewarn_training.options import parser
+from forewarn_training.options import fill, parser
 
 if TYPE_CHECKING:
+    from forewarn.history import History
     from forewarn_training.evaluate import Evaluation
 
 FAILED, UNUSABLE = 1, 78
+_TRAINING = (
+    "Install the CPU build of torch first, then the extra:\n"
+    "  pip install torch --index-url https://download.pytorch.org/whl/cpu\n"
+    "  pip install 'forewarn[training]'"
+)
+_EXTRAS = {
+    "torch": _TRAINING,
+    "onnx": _TRAINING,
+    "optuna": "Install the extra that searches:\n  pip install 'forewarn[tune]'",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
-    arguments = parser({"fit": _fit, "evaluate": _evaluate, "starter": _starter}).parse_args(argv)
+    arguments = parser(_COMMANDS).parse_args(argv)
     try:
         arguments.run(arguments)
     except ForewarnError as error:
         print(f"forewarn-train: {error}", file=sys.stderr)
         return UNUSABLE
     except ModuleNotFoundError as error:
-        if error.name not in {"torch", "onnx"}:
+        if error.name not in _EXTRAS:
             raise
-        print(
-            f"forewarn-train: {error.name} is not installed. Install the CPU build of torch first, then the extra:\n"
-            "  pip install torch --index-url https://download.pytorch.org/whl/cpu\n"
-            "  pip install 'forewarn[training]'",
-            file=sys.stderr,
-        )
+        print(f"forewarn-train: {error.name} is not installed. {_EXTRAS[error.name]}", file=sys.stderr)
         return FAILED
     except OSError as error:
         print(f"forewarn-train: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        print("forewarn-train: stopped. A training with --checkpoint goes on with --resume.", file=sys.stderr)
+        print(
+            "forewarn-train: stopped. A training with --checkpoint goes on with --resume, tune with the same command.",
+            file=sys.stderr,
+        )
         return FAILED
     return 0
 
 
 def _fit(options: argparse.Namespace) -> None:
-    from forewarn.history import read_history  # noqa: PLC0415 - numpy only when a command runs
-
     if options.resume and options.checkpoint is None:
         raise SettingsError("--resume needs --checkpoint FILE, the file to go on from")
-    history = read_history(
-        options.data,
-        time_column=options.time_column,
-        device_column=options.device_column,
-        features=options.features,
-        target=options.target,
-    )
+    fill(options)
+    _train(options, _history(options))
+
+
+def _train(options: argparse.Namespace, history: "History") -> None:
+    """Train what the options say, with nothing left open."""
     import torch  # noqa: PLC0415 - see the module's first lines
 
     torch.set_num_threads(options.threads)
     from forewarn_training.data import Cut  # noqa: PLC0415
     from forewarn_training.fit import Plan, fit  # noqa: PLC0415
+    from forewarn_training.learner import tutorial  # noqa: PLC0415
     from forewarn_training.trainer import Recipe  # noqa: PLC0415
 
+    recipe = Recipe(
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        patience=options.patience,
+        seed=options.seed,
+    )
     plan = Plan(
         out=options.out,
         report=options.report or options.out.with_suffix(".html"),
@@ -76,27 +91,110 @@ def _fit(options: argparse.Namespace) -> None:
         layers=options.layers,
         units=options.units,
         dropout=options.dropout,
-        recipe=Recipe(
-            epochs=options.epochs,
-            batch_size=options.batch_size,
-            learning_rate=options.learning_rate,
-            patience=options.patience,
-            seed=options.seed,
-        ),
+        recipe=tutorial(recipe, options.horizon) if options.recipe == "tutorial" else recipe,
+        recipe_name=options.recipe,
         feature_units=_feature_units(options.unit, history.target),
         checkpoint=options.checkpoint,
         resume=options.resume,
     )
     fitted = fit(history, plan)
-    epochs, best = len(fitted.course.training_loss), fitted.course.best_epoch + 1
-    print(f"trained {epochs} epochs, kept the weights of epoch {best}")
+    if fitted.course.training_loss:
+        epochs, best = len(fitted.course.training_loss), fitted.course.best_epoch + 1
+        print(f"trained {epochs} epochs, the best was epoch {best}")
     _print_table(fitted.evaluation, fitted.card.unit)
+    if options.cell == "auto":
+        print(f"On the validation part the better of lstm and linear was {fitted.cell}, which is what was written.")
+    print(fitted.sentence)
     known = fitted.card.calibration
     print(
         f"default threshold {known.threshold_errors:g} times a device's own mean |residual|; "
         f"torch and onnxruntime agree to {fitted.parity:.1g} of the target's spread"
     )
     print(f"model  {plan.out}\nreport {plan.report}")
+
+
+def _history(options: argparse.Namespace) -> "History":
+    from forewarn.history import read_history  # noqa: PLC0415 - numpy only when a command runs
+
+    return read_history(
+        options.data,
+        time_column=options.time_column,
+        device_column=options.device_column,
+        features=options.features,
+        target=options.target,
+    )
+
+
+def _tune(options: argparse.Namespace) -> None:
+    history = _history(options)
+    import torch  # noqa: PLC0415 - see the module's first lines
+
+    torch.set_num_threads(options.threads)
+    from forewarn_training.data import Cut  # noqa: PLC0415
+    from forewarn_training.fit import check_writable  # noqa: PLC0415
+    from forewarn_training.trainer import Recipe  # noqa: PLC0415
+    from forewarn_training.tune import N_STEPS, tune  # noqa: PLC0415
+
+    study = options.study or options.out.with_suffix(".study")
+    check_writable(options.out, options.report, study)
+    options.learning_rate = None
+    options.n_step = options.units = None
+    fill(options)
+    recipe = Recipe(
+        epochs=options.trial_epochs, batch_size=options.batch_size, patience=options.patience, seed=options.seed
+    )
+    cut = Cut(options.n_step, options.horizon, options.split, options.max_gap)
+    found = tune(history, cut, study, trials=options.trials, recipe=recipe, n_steps=options.n_steps or N_STEPS)
+    best = asdict(found.best)
+    as_options = " ".join(
+        f"--{name.replace('_', '-')} {value:.6g}" if isinstance(value, float) else f"--{name.replace('_', '-')} {value}"
+        for name, value in best.items()
+    )
+    print(f"{found.trials} trials, {found.pruned} of them pruned; study {study}")
+    print(f"best ({found.score:.4f} of persistence's error over the folds): {as_options}")
+    for name, value in best.items():
+        setattr(options, name, value)
+    _train(options, history)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    history = _history(options)
+    import torch  # noqa: PLC0415 - see the module's first lines
+
+    torch.set_num_threads(options.threads)
+    from forewarn_training.compare import BATCHES, KINDS, compare  # noqa: PLC0415
+    from forewarn_training.data import Cut  # noqa: PLC0415
+
+    names = options.kinds or tuple(KINDS)
+    unknown = [name for name in names if name not in KINDS]
+    if unknown:
+        raise SettingsError(f"--kinds names {', '.join(unknown)}, there are {', '.join(KINDS)}")
+    cut = Cut(options.n_step, options.horizon, options.split, options.max_gap)
+    found = compare(history, cut, names, epochs=options.epochs, seeds=options.seeds)
+    header = (
+        "kind",
+        *(f"lead {lead}" for lead in found.leads),
+        "weights",
+        *(f"µs at {n}" for n in BATCHES),
+        "training",
+    )
+    rows = [
+        (
+            row.name,
+            *(f"{ratio:.3f}" for ratio in row.ratio),
+            f"{row.parameters}",
+            *(f"{us:.1f}" for us in row.window_us),
+            f"{row.training_s:.1f} s",
+        )
+        for row in found.rows
+    ]
+    _print_columns(header, rows)
+    naive = ", ".join(f"{mae:.4g}" for mae in found.persistence)
+    print(
+        f"Mean |error| over persistence's (which is {naive}) at each lead, {found.n_window} windows of the test part "
+        f"of {history.target} in {options.data}, mean of {options.seeds} seed(s); "
+        "below 1 is better than the last reading."
+    )
 
 
 def _feature_units(given: Sequence[str], target: str) -> dict[str, str]:
@@ -109,7 +207,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from forewarn.adapters.onnx_forecaster import load_model, resolve_model  # noqa: PLC0415 - see the first lines
     from forewarn.history import read_for  # noqa: PLC0415
     from forewarn_training.data import Cut, prepare  # noqa: PLC0415
-    from forewarn_training.evaluate import evaluate  # noqa: PLC0415
+    from forewarn_training.evaluate import RIDGE, evaluate  # noqa: PLC0415
+    from forewarn_training.linear import fit_ridge  # noqa: PLC0415
 
     model = load_model(resolve_model(options.model))
     card = model.card
@@ -121,7 +220,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         target=options.target,
     )
     data = prepare(history, Cut(card.n_step, card.horizon, options.split, options.max_gap))
-    evaluation = evaluate(model.forecast, data, data.test)
+    ridge = fit_ridge(data.training, data.validation)
+    evaluation = evaluate(model.forecast, data, data.test, {RIDGE: ridge.forecast})
     seen = card.training_data_sha256 == data.sha256
     print(f"{card.name} {card.version} on {history.target} of {options.data}, {evaluation.n_window} windows")
     if seen:
@@ -137,15 +237,22 @@ def _starter(options: argparse.Namespace) -> None:
 
 
 def _print_table(evaluation: "Evaluation", unit: str) -> None:
-    from forewarn_training.report import errors_table  # noqa: PLC0415 - see the module's first lines
+    from forewarn_training.report import about_skill, errors_table  # noqa: PLC0415 - see the module's first lines
 
     header, rows = errors_table(evaluation, unit)
+    _print_columns(header, rows)
+    print(about_skill(evaluation))
+    print(evaluation.verdict())
+
+
+def _print_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
     for row in (header, *rows):
         cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
         print("  ".join(cells))
-    print("\n".join(filter(None, (evaluation.note, evaluation.verdict()))))
 
+
+_COMMANDS = {"fit": _fit, "compare": _compare, "tune": _tune, "evaluate": _evaluate, "starter": _starter}
 
 if __name__ == "__main__":
     sys.exit(main())

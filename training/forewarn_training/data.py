@@ -22,6 +22,10 @@ Floats = NDArray[np.float64]
 Windows32 = NDArray[np.float32]
 PARTS = ("training", "validation", "test")
 _SCALED_WINDOWS = 20_000  # how many windows the scales are taken from
+# Scaled inputs beyond this are cut off: one absurd reading must not saturate the cell for a whole window.
+INPUT_LIMIT = 10.0
+# Differences beyond this are cut off, so that the sum of 512 of their squares stays finite in float32.
+DIFFERENCE_LIMIT = 1e17
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +223,13 @@ def scales(part: Part) -> tuple[Windows32, Windows32]:
     of_inputs = np.sqrt(np.mean((inputs - last[:, None, :]) ** 2, axis=(0, 1)))
     of_outputs = np.sqrt(np.mean(changes**2, axis=0))
     return _never_zero(of_inputs), _never_zero(of_outputs)
+
+
+def extremes(part: Part) -> tuple[Windows32, Windows32]:
+    """Least value and range of each feature in a part, both `(n_feature,)`; a range of zero becomes 1."""
+    values = part.values[np.isfinite(part.values).all(axis=1)]
+    low = values.min(axis=0)
+    return low, _never_zero((values.max(axis=0) - low).astype(np.float64))
 
 
 def _never_zero(scale: Floats) -> Windows32:

@@ -1,20 +1,22 @@
-"""Errors on held-out readings, beside those of two forecasts that need no model.
+"""Errors on held-out readings, beside those of simpler forecasts.
 
-Persistence says that the next reading is the last one. Seasonal naive says that it is what it was a day before. All
-methods are measured on the same windows. MASE divides a mean absolute error by that of persistence at one step on the
-training part, for each device (Hyndman and Koehler 2006, doi:10.1016/j.ijforecast.2006.03.001).
+Persistence says that the next reading is the last one. Seasonal naive says that it is what it was a day before. The
+ridge autoregression is fitted to the training part. All methods are measured on the same windows. Skill is
+1 - MAE / MAE of persistence, with a block-bootstrap interval. MASE divides a mean absolute error by that of persistence
+at one step on the training part, for each device (Hyndman and Koehler 2006, doi:10.1016/j.ijforecast.2006.03.001).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forewarn_training.data import Dataset, Floats, Part, Windows32, naive_error
+from forewarn_training.intervals import Skill, block_length, skill
 
-MODEL, PERSISTENCE, SEASONAL = "model", "persistence", "seasonal naive"
+MODEL, PERSISTENCE, SEASONAL, RIDGE = "model", "persistence", "seasonal naive", "ridge"
 DAY_S = 86_400.0
 _MOST_WINDOWS = 50_000
 _LEADS = (1, 3, 6, 12, 24, 48, 96, 192, 384)
@@ -31,6 +33,7 @@ class Errors:
     mae: float
     rmse: float
     mase: float
+    skill: Skill
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +44,27 @@ class Evaluation:
         errors: a line for each method and lead.
         n_window: windows that were measured.
         note: what a reader has to know beside the numbers; "" where there is nothing.
+        block: windows in a block of the bootstrap.
+        over_ridge: 1 - MAE / MAE of the ridge at lead 1; None where no ridge was measured.
     """
 
     errors: tuple[Errors, ...]
     n_window: int
     note: str
+    block: int
+    over_ridge: Skill | None = None
 
     def of(self, method: str, lead: int) -> Errors | None:
         """One line, where it exists."""
         return next((e for e in self.errors if e.method == method and e.lead == lead), None)
+
+    def best_at(self, lead: int) -> str:
+        """The method with the smallest mean error at one lead."""
+        return min((e for e in self.errors if e.lead == lead), key=lambda e: e.mae).method
+
+    def leads(self) -> list[int]:
+        """The leads that were measured, ascending."""
+        return sorted({e.lead for e in self.errors})
 
     def verdict(self) -> str:
         """One sentence about lead 1 of the model and persistence."""
@@ -65,13 +80,14 @@ class Evaluation:
         )
 
 
-def evaluate(forecast: Forecast, data: Dataset, part: Part) -> Evaluation:
+def evaluate(forecast: Forecast, data: Dataset, part: Part, rivals: Mapping[str, Forecast] | None = None) -> Evaluation:
     """Measure a model on one part of a dataset.
 
     Args:
         forecast: from windows `(n, n_step, n_feature)` to `(n, horizon)`.
         data: what the part belongs to; its training part gives MASE its unit, and seasonal naive may look back into it.
         part: of `data`, held out.
+        rivals: other forecasts to measure on the same windows, by name.
     """
     chosen = part.some(_MOST_WINDOWS)
     seasonal = _day_before(data, part, chosen)
@@ -87,21 +103,28 @@ def evaluate(forecast: Forecast, data: Dataset, part: Part) -> Evaluation:
     }
     if with_season:
         said[SEASONAL] = seasonal
+    said |= {name: rival(inputs).astype(np.float64) for name, rival in (rivals or {}).items()}
     unit = naive_error(data.training, len(data.devices))[part.device[part.starts[chosen]]]
     leads = sorted({lead for lead in _LEADS if lead <= part.horizon} | {part.horizon})
-    errors = [
-        _errors(method, lead, values[:, lead - 1] - wanted[:, lead - 1], unit)
-        for lead in leads
-        for method, values in said.items()
-    ]
+    block = block_length(len(chosen), part.horizon)
+    errors = []
+    for lead in leads:
+        away = {method: values[:, lead - 1] - wanted[:, lead - 1] for method, values in said.items()}
+        errors += [_errors(method, lead, error, unit, away[PERSISTENCE], block) for method, error in away.items()]
+    over_ridge = None
+    if RIDGE in said:
+        mine, theirs = (np.abs(said[method][:, 0] - wanted[:, 0]) for method in (MODEL, RIDGE))
+        over_ridge = skill(mine, theirs, block)
     note = "" if with_season else "Seasonal naive is left out: most of these readings have none exactly a day before."
-    return Evaluation(tuple(errors), len(chosen), note)
+    return Evaluation(tuple(errors), len(chosen), note, block, over_ridge)
 
 
-def _errors(method: str, lead: int, error: Floats, unit: Floats) -> Errors:
+def _errors(method: str, lead: int, error: Floats, unit: Floats, of_persistence: Floats, block: int) -> Errors:
     usable = unit > 0
-    mase = float(np.mean(np.abs(error[usable]) / unit[usable])) if usable.any() else math.nan
-    return Errors(method, lead, float(np.mean(np.abs(error))), float(np.sqrt(np.mean(error**2))), mase)
+    size = np.abs(error)
+    mase = float(np.mean(size[usable] / unit[usable])) if usable.any() else math.nan
+    rmse = float(np.sqrt(np.mean(error**2)))
+    return Errors(method, lead, float(np.mean(size)), rmse, mase, skill(size, np.abs(of_persistence), block))
 
 
 def _day_before(data: Dataset, part: Part, chosen: NDArray[np.int64]) -> Floats:

@@ -5,20 +5,24 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
-import torch
-from tqdm import tqdm
+import numpy as np
 
 from forewarn.core.card import Feature, ModelCard
 from forewarn.errors import DataError, SettingsError
 from forewarn.history import History
 from forewarn_training.calibrate import calibrate
-from forewarn_training.data import Cut, Dataset, prepare, scales
-from forewarn_training.evaluate import MODEL, PERSISTENCE, Evaluation, evaluate
+from forewarn_training.data import Cut, Dataset, prepare
+from forewarn_training.evaluate import MODEL, PERSISTENCE, RIDGE, Evaluation, Forecast, evaluate
 from forewarn_training.export import export, forecast_with_torch
-from forewarn_training.model import Cell, Network, NetworkSpec
+from forewarn_training.learner import learn
+from forewarn_training.linear import Ridge, fit_ridge
+from forewarn_training.model import Cell, Network, NetworkSpec, linear_network
+from forewarn_training.recipes import Name
 from forewarn_training.report import Story, render
-from forewarn_training.trainer import Course, Recipe, Trainer
+from forewarn_training.trainer import Course, Recipe
+from forewarn_training.verdict import place
 
 _PARITY_WINDOWS = 2048
 
@@ -31,11 +35,12 @@ class Plan:
         out: the model file.
         report: the training report.
         cut: how history becomes windows.
-        cell: of the recurrent layers.
+        cell: see `NetworkSpec`; "auto" is an LSTM or the linear model, whichever validates better at lead 1.
         layers: how many.
         units: of each.
         dropout: see `NetworkSpec`.
         recipe: of the training.
+        recipe_name: "tutorial" reads and forecasts the level; `recipe` is then the one of `learner.tutorial`.
         name: of the model.
         version: of the model.
         feature_units: unit of each feature that has one.
@@ -49,11 +54,12 @@ class Plan:
     cut: Cut
     name: str
     version: str
-    cell: Cell = "lstm"
+    cell: Cell | Literal["auto"] = "lstm"
     layers: int = 1
     units: int = 32
     dropout: float = 0.0
     recipe: Recipe = field(default_factory=Recipe)
+    recipe_name: Name = "differences"
     feature_units: Mapping[str, str] = field(default_factory=dict)
     checkpoint: Path | None = None
     resume: bool = False
@@ -67,13 +73,17 @@ class Fitted:
     Attributes:
         card: of the written model.
         evaluation: on the test part.
-        course: of the training.
+        course: of the training; empty for the linear model.
+        sentence: whether the network earns its place.
+        cell: of the written model.
         parity: largest difference between torch and onnxruntime, in units of the target's spread.
     """
 
     card: ModelCard
     evaluation: Evaluation
     course: Course
+    sentence: str
+    cell: Cell
     parity: float
 
 
@@ -87,11 +97,14 @@ def fit(history: History, plan: Plan) -> Fitted:
     """
     _check(history, plan)
     data = prepare(history, plan.cut)
-    network, course = _train(data, plan)
+    ridge = fit_ridge(data.training, data.validation)
+    network, course = train(data, plan, ridge)
     validation, test = data.validation, data.test
     expected = forecast_with_torch(network, validation.inputs())[:, 0].astype(float)
     calibration = calibrate(validation.targets()[:, 0].astype(float), expected, validation.device[validation.starts])
-    evaluation = evaluate(lambda windows: forecast_with_torch(network, windows), data, test)
+    rivals = {} if network.spec.cell == "linear" else {RIDGE: ridge.forecast}
+    evaluation = evaluate(lambda windows: forecast_with_torch(network, windows), data, test, rivals)
+    sentence = place(evaluation, network.spec.cell)
     card = ModelCard(
         name=plan.name,
         version=plan.version,
@@ -109,17 +122,18 @@ def fit(history: History, plan: Plan) -> Fitted:
     spread = float(data.training.targets().std())
     _, parity = export(plan.out, network, card, windows, spread)
     forecast = forecast_with_torch(network, test.inputs())
-    _write_report(plan.report, Story(card, _settings(plan), data, course, evaluation, forecast))
-    return Fitted(card, evaluation, course, parity)
+    _write_report(plan.report, Story(card, _settings(plan), data, course, evaluation, sentence, forecast))
+    return Fitted(card, evaluation, course, sentence, network.spec.cell, parity)
 
 
 def metrics_of(evaluation: Evaluation) -> dict[str, float]:
     """What the card tells of the test part: errors at lead 1, and persistence's."""
-    model, naive = evaluation.of(MODEL, 1), evaluation.of(PERSISTENCE, 1)
+    model, naive, ridge = (evaluation.of(method, 1) for method in (MODEL, PERSISTENCE, RIDGE))
     if model is None or naive is None:
         return {}
     metrics = {"test_mae": model.mae, "test_rmse": model.rmse, "test_mase": model.mase}
     metrics |= {"test_mae_persistence": naive.mae, "test_windows": float(evaluation.n_window)}
+    metrics |= {"test_mae_ridge": ridge.mae} if ridge is not None else {}
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
@@ -127,46 +141,61 @@ def _check(history: History, plan: Plan) -> None:
     unknown = sorted(set(plan.feature_units) - set(history.features))
     if unknown:
         raise DataError(f"--unit names {', '.join(unknown)}, the features are {', '.join(history.features)}")
-    for path in filter(None, (plan.out, plan.report, plan.checkpoint)):
+    check_writable(plan.out, plan.report, plan.checkpoint)
+
+
+def check_writable(*paths: Path | None) -> None:
+    """Refuse, before anything is trained, paths that cannot be files.
+
+    Raises:
+        SettingsError: naming the path.
+    """
+    for path in filter(None, paths):
         if not path.parent.is_dir():
             raise SettingsError(f"{path}: its folder does not exist: make it first")
         if path.is_dir():
             raise SettingsError(f"{path}: is a folder: give the name of a file")
 
 
-def _train(data: Dataset, plan: Plan) -> tuple[Network, Course]:
-    recipe = plan.recipe
-    torch.manual_seed(recipe.seed)
-    index = data.features.index(data.target)
-    spec = NetworkSpec(
-        plan.cut.n_step, len(data.features), index, plan.cut.horizon, plan.cell, plan.layers, plan.units, plan.dropout
-    )
-    network = Network(spec)
-    of_inputs, of_outputs = scales(data.training)
-    network.input_scale.copy_(torch.from_numpy(of_inputs))
-    network.output_scale.copy_(torch.from_numpy(of_outputs))
-    trainer = Trainer(network, data.training, data.validation, recipe)
-    if plan.resume and plan.checkpoint is not None:
-        trainer.resume(plan.checkpoint)
-    done = len(trainer.course.training_loss) * len(data.training)
-    with tqdm(
-        total=recipe.epochs * len(data.training),
-        initial=done,
-        unit=" windows",
-        unit_scale=True,
-        desc="training",
-        disable=None if plan.progress else True,
-    ) as bar:
-
-        def step(n: int) -> None:
-            bar.update(n)
-
-        def tell(course: Course) -> None:
-            epoch, best = len(course.training_loss), course.validation_loss[course.best_epoch]
-            bar.set_postfix_str(f"epoch {epoch}, validation {course.validation_loss[-1]:.4f}, best {best:.4f}")
-
-        course = trainer.run(checkpoint=plan.checkpoint, on_batch=step, on_epoch=tell)
+def train(data: Dataset, plan: Plan, ridge: Ridge) -> tuple[Network, Course]:
+    """Train what `plan` says; of the cell "auto" an LSTM, exchanged for the ridge where that validates better."""
+    if plan.cell == "linear":
+        return _linear(data, plan, ridge), Course()
+    network, course = _train(data, plan)
+    if plan.cell == "auto" and _validation_error(ridge.forecast, data) <= _validation_error(
+        lambda windows: forecast_with_torch(network, windows), data
+    ):
+        return _linear(data, plan, ridge), course
     return network, course
+
+
+def _linear(data: Dataset, plan: Plan, ridge: Ridge) -> Network:
+    index = data.features.index(data.target)
+    spec = NetworkSpec(plan.cut.n_step, len(data.features), index, plan.cut.horizon, "linear", 0, 0)
+    return linear_network(spec, ridge)
+
+
+def _validation_error(forecast: Forecast, data: Dataset) -> float:
+    """Mean |error| at lead 1 on the validation part."""
+    part = data.validation
+    return float(np.abs(forecast(part.inputs())[:, 0] - part.targets()[:, 0]).mean())
+
+
+def _train(data: Dataset, plan: Plan) -> tuple[Network, Course]:
+    index = data.features.index(data.target)
+    cell: Cell = "lstm" if plan.cell == "auto" else plan.cell
+    spec = NetworkSpec(
+        plan.cut.n_step,
+        len(data.features),
+        index,
+        plan.cut.horizon,
+        cell,
+        plan.layers,
+        plan.units,
+        plan.dropout,
+        level=plan.recipe_name == "tutorial",
+    )
+    return learn(data, spec, plan.recipe, checkpoint=plan.checkpoint, resume=plan.resume, progress=plan.progress)
 
 
 def _write_report(path: Path, story: Story) -> None:
@@ -178,5 +207,5 @@ def _write_report(path: Path, story: Story) -> None:
 
 def _settings(plan: Plan) -> list[tuple[str, str]]:
     cut, network = asdict(plan.cut), {"cell": plan.cell, "layers": plan.layers, "units": plan.units}
-    flat = {**cut, **network, "dropout": plan.dropout, **asdict(plan.recipe)}
+    flat = {"recipe": plan.recipe_name, **cut, **network, "dropout": plan.dropout, **asdict(plan.recipe)}
     return [(name, str(value)) for name, value in flat.items()]

@@ -6,35 +6,21 @@ ONNX has i, o, f, c, and r, z, n for a GRU where ONNX has z, r, h (with `linear_
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
-from forewarn_training.model import DIFFERENCE_LIMIT, INPUT_LIMIT, LEVEL_FLOOR, SCALE_FLOOR, NetworkSpec
+from forewarn_training.data import DIFFERENCE_LIMIT, INPUT_LIMIT
+from forewarn_training.encoder_graph import encode
+from forewarn_training.model import LEVEL_FLOOR, SCALE_FLOOR, NetworkSpec
+from forewarn_training.operations import Graph, Weights
 
 OPSET = 17
 IR_VERSION = 8
 _GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
-
-Weights = Mapping[str, NDArray[np.float32]]
-
-
-@dataclass
-class _Graph:
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    constants: list[onnx.TensorProto] = field(default_factory=list)
-
-    def add(self, operation: str, inputs: list[str], output: str, **attributes: Any) -> str:  # noqa: ANN401 - whatever the operation takes
-        self.nodes.append(helper.make_node(operation, inputs, [output], name=output, **attributes))
-        return output
-
-    def constant(self, name: str, value: object, kind: type[np.generic] = np.float32) -> str:
-        self.constants.append(numpy_helper.from_array(np.asarray(value, kind), name))
-        return name
 
 
 def build(spec: NetworkSpec, weights: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
@@ -45,12 +31,12 @@ def build(spec: NetworkSpec, weights: Weights, metadata: Mapping[str, str]) -> o
         weights: its state, by torch's names.
         metadata: entries of the model's metadata.
     """
-    graph = _Graph()
-    scaled, unit, last = _normalisation(graph, spec, weights)
-    hidden = _recurrent(graph, spec, weights, scaled)
+    graph = Graph()
+    scaled, unit, origin = (_levels if spec.level else _normalisation)(graph, spec, weights)
+    hidden = _body(graph, spec, weights, scaled)
     head = [hidden, graph.constant("head_w", weights["head.weight"].T), graph.constant("head_b", weights["head.bias"])]
     change = graph.add("Mul", [graph.add("Gemm", head, "scaled_change"), unit], "change")
-    graph.add("Add", [last, change], "forecast")
+    graph.add("Add", [origin, change], "forecast")
     value = helper.make_tensor_value_info
     proto = helper.make_graph(
         graph.nodes,
@@ -67,7 +53,7 @@ def build(spec: NetworkSpec, weights: Weights, metadata: Mapping[str, str]) -> o
     return model
 
 
-def _normalisation(graph: _Graph, spec: NetworkSpec, weights: Weights) -> tuple[str, str, str]:
+def _normalisation(graph: Graph, spec: NetworkSpec, weights: Weights) -> tuple[str, str, str]:
     """Names of the scaled inputs (n_step, batch, n_feature), of the forecast's unit and of the target's last reading,
     both (batch or 1, horizon or 1), as `Network.normalise`.
 
@@ -101,7 +87,33 @@ def _normalisation(graph: _Graph, spec: NetworkSpec, weights: Weights) -> tuple[
     return scaled, unit, graph.add("Gather", [flat_last, target], "last_target", axis=1)
 
 
-def _recurrent(graph: _Graph, spec: NetworkSpec, weights: Weights, steps: str) -> str:
+def _levels(graph: Graph, spec: NetworkSpec, weights: Weights) -> tuple[str, str, str]:
+    """As `_normalisation`, for the tutorial's scaling of the level to 0..1."""
+    index = spec.target_index
+    window = graph.add("Transpose", ["window"], "steps", perm=[1, 0, 2])
+    above = graph.add("Sub", [window, graph.constant("input_low", weights["input_low"])], "above_low")
+    scaled = graph.add("Div", [above, graph.constant("input_scale", weights["input_scale"])], "unbounded_input")
+    bounds = [graph.constant("input_floor", -INPUT_LIMIT), graph.constant("input_limit", INPUT_LIMIT)]
+    scaled = graph.add("Clip", [scaled, *bounds], "scaled")
+    graph.constant("step_axis", [0], np.int64)
+    unit = graph.constant("unit", weights["input_scale"][None, index : index + 1])
+    return scaled, unit, graph.constant("origin", weights["input_low"][None, index : index + 1])
+
+
+def _body(graph: Graph, spec: NetworkSpec, weights: Weights, steps: str) -> str:
+    if spec.cell == "transformer":
+        return encode(graph, spec, weights, steps)
+    return _flat(graph, spec, steps) if spec.cell == "linear" else _recurrent(graph, spec, weights, steps)
+
+
+def _flat(graph: Graph, spec: NetworkSpec, steps: str) -> str:
+    """All scaled inputs of a window in one row (batch, n_step * n_feature)."""
+    windows = graph.add("Transpose", [steps], "scaled_windows", perm=[1, 0, 2])
+    shape = graph.constant("flat_shape", [-1, spec.n_step * spec.n_feature], np.int64)
+    return graph.add("Reshape", [windows, shape], "hidden")
+
+
+def _recurrent(graph: Graph, spec: NetworkSpec, weights: Weights, steps: str) -> str:
     """Stacked layers over `steps` (n_step, batch, channels); the name of the last hidden state (batch, units)."""
     attributes: dict[str, Any] = {"hidden_size": spec.units}
     if spec.cell == "gru":

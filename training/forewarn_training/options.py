@@ -1,12 +1,13 @@
 """The options of `forewarn-train`. Imports nothing heavy, so that `--help` is quick."""
 
 import argparse
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from forewarn import __version__
 from forewarn.core.card import MAX_HORIZON, MAX_STEPS
+from forewarn_training.option_types import n_steps, names, number, shares, whole
+from forewarn_training.recipes import RECIPES
 
 Command = Callable[[argparse.Namespace], None]
 
@@ -15,6 +16,8 @@ _EXAMPLES = """examples:
   forewarn-train fit --data ETTh1.csv --target OT --unit °C --out ett.onnx
   forewarn-train fit --data hall.csv --device-column sensor --features temperature,humidity --target temperature \\
       --unit temperature=°C --unit humidity=% --cell gru --out hall.onnx
+  forewarn-train compare --data freezer.csv
+  forewarn-train tune --data freezer.csv --trials 40 --out freezer.onnx
   forewarn-train evaluate --model freezer.onnx --data freezer.csv
 """
 
@@ -31,6 +34,8 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     adder = top.add_subparsers(required=True, metavar="COMMAND")
     for name, (add, text, description) in {
         "fit": (_add_fit, "train a model on a CSV file of past readings", _FIT),
+        "compare": (_add_compare, "train every kind of model on a CSV file and compare them", _COMPARE),
+        "tune": (_add_tune, "search the settings of a model, then train it", _TUNE),
         "evaluate": (_add_evaluate, "measure any model on any CSV file", _EVALUATE),
         "starter": (_add_starter, "train the model that ships with forewarn", _STARTER),
     }.items():
@@ -47,11 +52,37 @@ _FIT = (
     "model, the next 20 % stop the training and calibrate the alert threshold, the last 20 % measure it."
 )
 _EVALUATE = (
-    "Print the mean absolute error (MAE), root mean square error (RMSE) and scaled error (MASE) of a model, of "
-    "persistence (the next reading is the last one) and of seasonal naive (it is what it was a day before), on the "
-    "last 20 % of each device's readings: the part that fit does not train on."
+    "Print the mean absolute error (MAE), root mean square error (RMSE), scaled error (MASE) and skill of a model, of "
+    "persistence (the next reading is the last one), of seasonal naive (it is what it was a day before) and of a ridge "
+    "autoregression fitted to the first 60 %, on the last 20 % of each device's readings: the part that fit does not "
+    "train on."
+)
+_COMPARE = (
+    "Train a linear model, an LSTM, a GRU, a two-layer LSTM, a small Transformer encoder and the usual tutorial's LSTM "
+    "on past readings, and print one table: mean absolute error over persistence's at leads 1, 3, 12 and 24 on the "
+    "last 20 %, weights, and microseconds a window as the daemon runs it, alone and in batches of 64. Nothing is "
+    "written."
+)
+_TUNE = (
+    "Search the length of the window, the cell, layers, units and the learning rate (optuna, pruned) by "
+    "cross-validation with a rolling origin on the training and validation parts, then train the best as fit does. The "
+    "study file keeps every trial: the same command goes on where it was stopped, and with more --trials it searches "
+    "further."
 )
 _STARTER = "Train the model that ships with forewarn, on made-up series only. Takes a few minutes."
+
+
+def fill(options: argparse.Namespace) -> None:
+    """Give every option that was left open what its recipe has."""
+    defaults = RECIPES[options.recipe]
+    for name in defaults.__dataclass_fields__:
+        if getattr(options, name) is None:
+            setattr(options, name, getattr(defaults, name))
+
+
+def _default(name: str) -> str:
+    ours, theirs = (getattr(RECIPES[recipe], name) for recipe in ("differences", "tutorial"))
+    return f"{ours:g}; tutorial: {theirs:g}"
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +94,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--max-gap",
-        type=_whole(0, 10_000),
+        type=whole(0, 10_000),
         default=3,
         metavar="N",
         help="bridge gaps of up to N missing readings by a straight line; no window reaches over a longer one "
@@ -71,27 +102,21 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--split",
-        type=_shares,
+        type=shares,
         default=(0.6, 0.2),
         metavar="A/B/C",
         help="shares of training, validation and test, in the order of time (default: 60/20/20)",
     )
 
 
-def _add_fit(parser: argparse.ArgumentParser) -> None:
+def _add_model(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
+    """What is written, and what it forecasts."""
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="the model to write")
     parser.add_argument("--report", type=Path, metavar="FILE.html", help="the report (default: beside the model)")
     parser.add_argument("--name", help="of the model (default: the file's name)")
     parser.add_argument("--model-version", default="1", metavar="TEXT", help="of the model (default: %(default)s)")
     _add_data(parser)
-    group = parser.add_argument_group("what is forecast")
-    group.add_argument("--target", metavar="NAME", help="column to forecast (default: the only column of numbers)")
-    group.add_argument(
-        "--features",
-        type=_names,
-        metavar="A,B,...",
-        help="columns to read, the target among them (default: the target alone)",
-    )
+    group = _add_target(parser)
     group.add_argument(
         "--unit",
         action="append",
@@ -99,77 +124,116 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
         metavar="[NAME=]UNIT",
         help="unit of a feature, of the target where no name is given; alerts show it; may be repeated",
     )
-    group.add_argument(
-        "--n-step",
-        type=_whole(1, MAX_STEPS),
-        default=30,
-        metavar="N",
-        help="readings that a forecast is made from (default: %(default)s)",
-    )
-    group.add_argument(
-        "--horizon",
-        type=_whole(1, MAX_HORIZON),
-        default=12,
-        metavar="N",
-        help="readings ahead that are forecast; alerts use the first (default: %(default)s)",
-    )
+    return group
+
+
+def _add_fit(parser: argparse.ArgumentParser) -> None:
+    group = _add_model(parser)
+    _add_window(group, None)
     group = parser.add_argument_group("network")
     group.add_argument(
-        "--cell", choices=("lstm", "gru"), default="lstm", help="of the recurrent layers (default: %(default)s)"
+        "--recipe",
+        choices=tuple(RECIPES),
+        default="differences",
+        help="differences from the last reading, or the level as the usual LSTM tutorials have it, to see the "
+        "difference (default: %(default)s)",
     )
     group.add_argument(
-        "--layers", type=_whole(1, 8), default=1, metavar="N", help="recurrent layers (default: %(default)s)"
+        "--cell",
+        choices=("lstm", "gru", "transformer", "linear", "auto"),
+        default="lstm",
+        help="of the recurrent layers; transformer is an encoder, linear the ridge autoregression; auto is lstm "
+        "or linear, whichever is better on the validation part (default: %(default)s)",
     )
     group.add_argument(
-        "--units", type=_whole(1, 1024), default=32, metavar="N", help="units of each layer (default: %(default)s)"
+        "--layers", type=whole(1, 8), default=1, metavar="N", help="recurrent layers (default: %(default)s)"
+    )
+    group.add_argument(
+        "--units", type=whole(1, 1024), metavar="N", help=f"units of each layer (default: {_default('units')})"
     )
     group.add_argument(
         "--dropout",
-        type=_number(0.0, 0.95),
-        default=0.0,
+        type=number(0.0, 0.95),
         metavar="P",
-        help="share of units dropped while training (default: %(default)s)",
+        help=f"share of units dropped while training (default: {_default('dropout')})",
     )
-    _add_training(parser.add_argument_group("training"))
+    group = parser.add_argument_group("training")
+    _add_training(group)
+    group.add_argument(
+        "--learning-rate",
+        type=number(1e-8, 1.0),
+        metavar="X",
+        help=f"peak of the cycle (default: {_default('learning_rate')})",
+    )
+    group.add_argument("--checkpoint", type=Path, metavar="FILE", help="write everything after each epoch")
+    group.add_argument("--resume", action="store_true", help="go on from --checkpoint, with the same options and data")
+
+
+def _add_target(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
+    group = parser.add_argument_group("what is forecast")
+    group.add_argument("--target", metavar="NAME", help="column to forecast (default: the only column of numbers)")
+    group.add_argument(
+        "--features",
+        type=names,
+        metavar="A,B,...",
+        help="columns to read, the target among them (default: the target alone)",
+    )
+    return group
+
+
+def _add_window(group: "argparse._ArgumentGroup", n_step: int | None) -> None:
+    """Where `n_step` is None, the recipe decides."""
+    _add_horizon(group)
+    group.add_argument(
+        "--n-step",
+        type=whole(1, MAX_STEPS),
+        default=n_step,
+        metavar="N",
+        help=f"readings that a forecast is made from (default: {n_step or _default('n_step')})",
+    )
+
+
+def _add_horizon(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "--horizon",
+        type=whole(1, MAX_HORIZON),
+        default=24,
+        metavar="N",
+        help="readings ahead that are forecast; alerts use the first (default: %(default)s)",
+    )
 
 
 def _add_training(group: "argparse._ArgumentGroup") -> None:
     group.add_argument(
-        "--epochs", type=_whole(1, 100_000), default=30, metavar="N", help="at most (default: %(default)s)"
+        "--epochs", type=whole(1, 100_000), default=30, metavar="N", help="at most (default: %(default)s)"
     )
     group.add_argument(
         "--patience",
-        type=_whole(1, 100_000),
+        type=whole(1, 100_000),
         default=8,
         metavar="N",
         help="stop after N epochs without a better validation error (default: %(default)s); the best weights are kept",
     )
     group.add_argument(
         "--batch-size",
-        type=_whole(1, 100_000),
-        default=128,
+        type=whole(1, 100_000),
         metavar="N",
-        help="windows in a step (default: %(default)s)",
+        help=f"windows in a step (default: {_default('batch_size')})",
     )
     group.add_argument(
-        "--learning-rate",
-        type=_number(1e-8, 1.0),
-        default=2e-3,
-        metavar="X",
-        help="peak of the cycle (default: %(default)s)",
+        "--seed", type=whole(0, 2**31), default=0, metavar="N", help="of weights and order (default: %(default)s)"
     )
-    group.add_argument(
-        "--seed", type=_whole(0, 2**31), default=0, metavar="N", help="of weights and order (default: %(default)s)"
-    )
+    _add_threads(group)
+
+
+def _add_threads(group: "argparse._ActionsContainer") -> None:
     group.add_argument(
         "--threads",
-        type=_whole(1, 256),
+        type=whole(1, 256),
         default=1,
         metavar="N",
         help="of torch (default: %(default)s, fastest for small networks)",
     )
-    group.add_argument("--checkpoint", type=Path, metavar="FILE", help="write everything after each epoch")
-    group.add_argument("--resume", action="store_true", help="go on from --checkpoint, with the same options and data")
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -188,52 +252,52 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_tune(parser: argparse.ArgumentParser) -> None:
+    _add_horizon(_add_model(parser))
+    group = parser.add_argument_group("search")
+    group.add_argument(
+        "--trials", type=whole(1, 100_000), default=30, metavar="N", help="settings to try (default: %(default)s)"
+    )
+    group.add_argument(
+        "--trial-epochs", type=whole(1, 100_000), default=12, metavar="N", help="of each (default: %(default)s)"
+    )
+    group.add_argument(
+        "--study",
+        type=Path,
+        metavar="FILE",
+        help="SQLite file of the trials; the search goes on from it (default: the model's name with .study)",
+    )
+    group.add_argument(
+        "--n-steps", type=n_steps, metavar="A,B,...", help="lengths of a window to try (default: 10,20,30,48,96)"
+    )
+    _add_training(parser.add_argument_group("training"))
+    parser.set_defaults(recipe="differences", dropout=0.0, checkpoint=None, resume=False)
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    _add_data(parser)
+    _add_window(_add_target(parser), 30)
+    parser.add_argument(
+        "--kinds",
+        type=names,
+        metavar="A,B,...",
+        help="of linear, lstm, gru, lstm-2, transformer, tutorial (default: all)",
+    )
+    parser.add_argument(
+        "--epochs", type=whole(1, 100_000), default=30, metavar="N", help="at most (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seeds", type=whole(1, 100), default=1, metavar="N", help="trainings of each kind (default: %(default)s)"
+    )
+    _add_threads(parser)
+
+
 def _add_starter(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="the model to write")
     parser.add_argument(
         "--seed",
-        type=_whole(0, 2**31),
+        type=whole(0, 2**31),
         default=0,
         metavar="N",
         help="of series, weights and order (default: %(default)s)",
     )
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = least - 1
-        if not least <= number <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} to {most}")
-        return number
-
-    return parse
-
-
-def _number(least: float, most: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        if not least <= number <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is no number from {least:g} to {most:g}")
-        return number
-
-    return parse
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _shares(text: str) -> tuple[float, float]:
-    try:
-        parts = [float(part) for part in text.split("/")]
-    except ValueError:
-        parts = []
-    if len(parts) != 3 or not all(0 < part < math.inf for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is no split: write three shares such as 60/20/20")
-    return parts[0] / sum(parts), parts[1] / sum(parts)

@@ -1,5 +1,6 @@
 """The training report: one HTML file that says what was trained, on what, and how well it forecasts."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +12,8 @@ from forewarn.charts import Line, histogram, line_chart, page, table
 from forewarn.core.card import ModelCard
 from forewarn_training.calibrate import LEAST_THRESHOLD, READINGS_PER_ALARM
 from forewarn_training.data import PARTS, Dataset, Floats, Part, Windows32
-from forewarn_training.evaluate import Errors, Evaluation
+from forewarn_training.evaluate import PERSISTENCE, Errors, Evaluation
+from forewarn_training.intervals import DRAWS, SEED
 from forewarn_training.trainer import Course
 
 _CLOSE_LOOK = 200  # readings that the second plot shows
@@ -27,6 +29,7 @@ class Story:
         data: the parts.
         course: of the training.
         evaluation: on the test part.
+        sentence: whether the network earns its place.
         forecast: `(n, horizon)` for all windows of the test part.
     """
 
@@ -35,19 +38,19 @@ class Story:
     data: Dataset
     course: Course
     evaluation: Evaluation
+    sentence: str
     forecast: Windows32
 
 
 def render(story: Story) -> str:
     """The report as HTML."""
     body = [
-        f"<p>{escape(story.evaluation.verdict())}</p>",
+        f"<p>{escape(story.evaluation.verdict())} {escape(story.sentence)}</p>",
         "<h2>Errors on the test part</h2>",
         table(*errors_table(story.evaluation, story.card.unit)),
         f"<p>{escape(_about_table(story))}</p>",
         _plots(story),
-        "<h2>Training</h2>",
-        _losses(story.course),
+        *(["<h2>Training</h2>", _losses(story.course)] if story.course.training_loss else []),
         "<h2>Data</h2>",
         table(("part", "from", "to", "readings", "windows"), [_extent(story.data, name) for name in PARTS]),
         f"<p>{escape(_about_data(story.data))}</p>",
@@ -62,18 +65,28 @@ def render(story: Story) -> str:
 def errors_table(evaluation: Evaluation, unit: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Header and rows of the table of errors, as text."""
     of = f" ({unit})" if unit else ""
-    header = ("forecast", "lead", f"MAE{of}", f"RMSE{of}", "MASE")
+    header = ("forecast", "lead", f"MAE{of}", f"RMSE{of}", "MASE", "skill", "95 % interval")
     return header, [_row(errors) for errors in evaluation.errors]
 
 
 def _row(errors: Errors) -> tuple[str, ...]:
-    return errors.method, str(errors.lead), f"{errors.mae:#.4g}", f"{errors.rmse:#.4g}", f"{errors.mase:.3f}"
+    skill = errors.skill
+    shown = ("", "")
+    if errors.method != PERSISTENCE and not math.isnan(skill.value):
+        shown = f"{skill.value:+.3f}", f"{skill.low:+.3f} to {skill.high:+.3f}"
+    return errors.method, str(errors.lead), f"{errors.mae:#.4g}", f"{errors.rmse:#.4g}", f"{errors.mase:.3f}", *shown
 
 
 def _about_table(story: Story) -> str:
     seen = "The test part was seen neither in training nor by the scales, the early stopping or the threshold."
     unit = "MASE is the mean absolute error in units of one-step persistence on the training part."
-    return f"{story.evaluation.n_window} windows. {seen} {unit} {story.evaluation.note}".strip()
+    return f"{story.evaluation.n_window} windows. {seen} {unit} {about_skill(story.evaluation)}"
+
+
+def about_skill(evaluation: Evaluation) -> str:
+    """What the columns of skill are, and the note of the table."""
+    interval = f"{DRAWS} moving-block bootstrap draws, blocks of {evaluation.block} windows, seed {SEED}"
+    return f"Skill is 1 - MAE / MAE of persistence; interval: {interval}. {evaluation.note}".strip()
 
 
 def _about_data(data: Dataset) -> str:
@@ -107,7 +120,7 @@ def _losses(course: Course) -> str:
         [Line("training", epochs, course.training_loss), Line("validation", epochs, course.validation_loss)],
         marks=Line("kept", [best + 1], [course.validation_loss[best]]),
         x_label="epoch",
-        y_label="mean absolute error in units of the scale",
+        y_label="loss in units of the scale",
     )
 
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,8 @@ class Recipe:
         patience: epochs without a better validation loss before training ends.
         lead_one: share of the loss that lead 1 has, which alerts are made from; the other leads share the rest.
         seed: of weights, order and dropout.
+        loss: mean absolute or mean squared error.
+        cycle: whether the learning rate rises and falls; it stays as it is otherwise.
     """
 
     epochs: int = 30
@@ -48,6 +50,8 @@ class Recipe:
     patience: int = 8
     lead_one: float = 0.5
     seed: int = 0
+    loss: Literal["mae", "mse"] = "mae"
+    cycle: bool = True
 
 
 @dataclass(slots=True)
@@ -55,7 +59,7 @@ class Course:
     """What happened in training.
 
     Attributes:
-        training_loss: mean absolute error of each epoch, in units of the scale.
+        training_loss: of each epoch, in units of the scale.
         validation_loss: the same on the validation part.
         best_epoch: index of the epoch whose weights were kept.
     """
@@ -90,10 +94,7 @@ class Trainer:
         others = network.spec.horizon - 1
         first = recipe.lead_one if others else 1.0
         self._lead_weights = torch.tensor([first, *[(1 - first) / max(others, 1)] * others])
-        steps = math.ceil(len(training) / recipe.batch_size) * recipe.epochs
-        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimizer, recipe.learning_rate, total_steps=max(steps, 2), pct_start=recipe.warm_up
-        )
+        self._schedule = self._scheduled()
 
     def run(
         self,
@@ -118,6 +119,15 @@ class Trainer:
         self.network.eval()
         return self.course
 
+    def _scheduled(self) -> torch.optim.lr_scheduler.LRScheduler:
+        recipe = self.recipe
+        if not recipe.cycle:
+            return torch.optim.lr_scheduler.ConstantLR(self._optimizer, factor=1.0)
+        steps = math.ceil(len(self.training) / recipe.batch_size) * recipe.epochs
+        return torch.optim.lr_scheduler.OneCycleLR(
+            self._optimizer, recipe.learning_rate, total_steps=max(steps, 2), pct_start=recipe.warm_up
+        )
+
     def _epoch(self, on_batch: Callable[[int], None]) -> None:
         self.network.train()
         order = torch.randperm(len(self.training))
@@ -138,9 +148,10 @@ class Trainer:
 
     def _loss(self, part: Part, chosen: Tensor) -> Tensor:
         rows = chosen.numpy()
-        scaled, last, unit = self.network.normalise(torch.from_numpy(part.inputs(rows)))
-        wanted = ((torch.from_numpy(part.targets(rows)) - last) / unit).clamp(-TARGET_LIMIT, TARGET_LIMIT)
-        each_lead = (self.network.scaled_forecast(scaled) - wanted).abs().mean(dim=0)
+        scaled, origin, unit = self.network.normalise(torch.from_numpy(part.inputs(rows)))
+        wanted = ((torch.from_numpy(part.targets(rows)) - origin) / unit).clamp(-TARGET_LIMIT, TARGET_LIMIT)
+        away = self.network.scaled_forecast(scaled) - wanted
+        each_lead = (away.abs() if self.recipe.loss == "mae" else away.square()).mean(dim=0)
         return (each_lead * self._lead_weights).sum()
 
     def _validate(self) -> float:
