@@ -54,3 +54,15 @@ def test_after_a_new_connection_everything_is_told_anew(feed: StateFeed) -> None
 
 def test_nothing_moved_means_nothing_is_due(feed: StateFeed) -> None:
     assert due(feed, {}, 0.0) == []
+
+
+def test_a_state_that_changed_inside_is_renewed_at_once_and_a_series_never_told_leaves_nothing_behind() -> None:
+    feed = StateFeed(60.0)
+    slots, ok = np.array([0]), np.array([SeriesState.OK], np.uint8)
+    assert feed.due(slots, ok, 0.0).tolist() == [0]
+    assert feed.due(slots, ok, 1.0).tolist() == []
+    feed.renew(0)
+    assert feed.due(slots, ok, 2.0).tolist() == [0]
+    assert feed.reset(0)
+    assert not feed.reset(0)
+    assert not feed.reset(99)

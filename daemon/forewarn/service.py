@@ -225,10 +225,11 @@ class Daemon:
         for event in events:
             self._telemetry.event(event)
             if isinstance(event, SeriesEvicted):
-                self._feed.reset(event.slot)
-                self._publish([self._phrases.no_state(event.series)])
+                if self._feed.reset(event.slot):
+                    self._publish([self._phrases.no_state(event.series)])
                 self._complaints.add("evicted", f"{event.series.device!r} gave its slot to a new series")
                 continue
+            self._feed.renew(event.alert.slot)
             outgoing = self._phrases.alert(event)
             log.info("%s %s: %s", event.alert.kind, event.alert.id, self._phrases.sentence(event))
             self._publish([outgoing])

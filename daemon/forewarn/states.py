@@ -31,10 +31,18 @@ class StateFeed:
         self._state[due], self._at[due] = state[wanted], now
         return due
 
-    def reset(self, slot: int) -> None:
-        """The slot has another series."""
+    def renew(self, slot: int) -> None:
+        """Publish the state of a slot as soon as it is asked for: something in it changed."""
         if slot < len(self._at):
-            self._state[slot], self._at[slot] = SeriesState.WARMING_UP, -np.inf
+            self._at[slot] = -np.inf
+
+    def reset(self, slot: int) -> bool:
+        """The slot has another series; whether a state of the old one was ever published."""
+        if slot >= len(self._at):
+            return False
+        told = bool(self._state[slot] != SeriesState.WARMING_UP)
+        self._state[slot], self._at[slot] = SeriesState.WARMING_UP, -np.inf
+        return told
 
     def forget(self) -> None:
         """Publish everything anew."""

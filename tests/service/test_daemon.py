@@ -166,7 +166,7 @@ def test_retained_state_tells_a_late_subscriber(broker: BrokerProcess, tmp_path:
         daemon.wait_for_sample("forewarn_readings_received_total", 31)
         time.sleep(0.3)
         with Subscriber(broker, f"forewarn/{INSTANCE}/state/late/temperature") as late:
-            state = json.loads(late.wait_for(lambda m: m.retain).payload)
+            state = json.loads(late.wait_for(lambda m: m.retain and "/state/" in m.topic).payload)
     assert state["state"] == "alert"
     assert state["value"] == 40.0
     assert state["alerts"][0]["kind"] == "residual"
