@@ -196,6 +196,7 @@ def test_a_stopped_training_goes_on(csv: Path, tmp_path: Path, monkeypatch: pyte
         (["--unit", "pressure=Pa"], 78, "--unit names pressure"),
         (["--n-step", "500"], 78, "give more history"),
         (["--cell", "transformer", "--units", "6"], 78, "needs a multiple of 4"),
+        (["--recipe", "tutorial", "--cell", "linear"], 78, "leave out one of them"),
         (["--resume"], 78, "--resume needs --checkpoint"),
         (["--resume", "--checkpoint", "none.pt"], 78, "none.pt: cannot be resumed from"),
     ],

@@ -60,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _fit(options: argparse.Namespace) -> None:
     if options.resume and options.checkpoint is None:
         raise SettingsError("--resume needs --checkpoint FILE, the file to go on from")
+    if options.recipe == "tutorial" and options.cell in {"linear", "auto"}:
+        raise SettingsError(f"--recipe tutorial is of a network, not of --cell {options.cell}: leave out one of them")
     fill(options)
     _train(options, _history(options))
 

@@ -1,0 +1,37 @@
+"""What the commands of `forewarn-train` say about themselves in `--help`."""
+
+EXAMPLES = """examples:
+  forewarn-train fit --data freezer.csv --out freezer.onnx
+  forewarn-train fit --data ETTh1.csv --target OT --unit °C --out ett.onnx
+  forewarn-train fit --data hall.csv --device-column sensor --features temperature,humidity --target temperature \\
+      --unit temperature=°C --unit humidity=% --cell gru --out hall.onnx
+  forewarn-train compare --data freezer.csv
+  forewarn-train tune --data freezer.csv --trials 40 --out freezer.onnx
+  forewarn-train evaluate --model freezer.onnx --data freezer.csv
+"""
+
+FIT = (
+    "Train a model on past readings and write it as one .onnx file, with a report beside it. The CSV has a header "
+    "line, a column of times (ISO 8601, or epoch seconds or milliseconds), one or several columns of numbers, and a "
+    "column that names the device where there are several. The earliest 60 % of each device's readings train the "
+    "model, the next 20 % stop the training and calibrate the alert threshold, the last 20 % measure it."
+)
+EVALUATE = (
+    "Print the mean absolute error (MAE), root mean square error (RMSE), scaled error (MASE) and skill of a model, of "
+    "persistence (the next reading is the last one), of seasonal naive (it is what it was a day before) and of a ridge "
+    "autoregression fitted to the first 60 %, on the last 20 % of each device's readings: the part that fit does not "
+    "train on."
+)
+COMPARE = (
+    "Train a linear model, an LSTM, a GRU, a two-layer LSTM, a small Transformer encoder and the usual tutorial's LSTM "
+    "on past readings, and print one table: mean absolute error over persistence's at leads 1, 3, 12 and 24 on the "
+    "last 20 %, weights, and microseconds a window as the daemon runs it, alone and in batches of 64. Nothing is "
+    "written."
+)
+TUNE = (
+    "Search the length of the window, the cell, layers, units and the learning rate (optuna, pruned) by "
+    "cross-validation with a rolling origin on the training and validation parts, then train the best as fit does. The "
+    "study file keeps every trial: the same command goes on where it was stopped, and with more --trials it searches "
+    "further."
+)
+STARTER = "Train the model that ships with forewarn, on made-up series only. Takes a few minutes."
