@@ -20,7 +20,7 @@ from forewarn.core.alerts import Alert, AlertBook, Event, Kind, SeriesEvicted, S
 from forewarn.core.ports import Forecaster
 from forewarn.core.readings import Batch, Fleet, Floats, Mask, Outcome, SeriesKey, SeriesState, Slots
 from forewarn.core.rules import Rules
-from forewarn.core.slots import Column, Registry, Table
+from forewarn.core.slots import Column, Registry, State, Table
 from forewarn.core.snapshot import Snapshot
 from forewarn.core.verdicts import Verdicts
 
@@ -130,88 +130,85 @@ class Engine:
 
     def _round(self, batch: Batch, rows: Slots, verdicts: Verdicts, told: list[_Told]) -> None:
         """Judge readings of distinct series."""
-        table = self._table
         slots, at = verdicts.slot[rows], batch.at[rows]
-        last_at = table["at"][slots]
-        verdicts.outcome[rows[at == last_at]] = Outcome.DUPLICATE
-        verdicts.outcome[rows[at < last_at]] = Outcome.OUT_OF_ORDER
-        kept = ~(at <= last_at)
-        if not kept.all():
-            rows, slots, at = rows[kept], slots[kept], at[kept]
+        state = self._table.take(slots)
+        last_at = state["at"]
+        rejected = at <= last_at
+        if rejected.any():
+            verdicts.outcome[rows[at == last_at]] = Outcome.DUPLICATE
+            verdicts.outcome[rows[at < last_at]] = Outcome.OUT_OF_ORDER
+            kept = ~rejected
+            rows, slots, at, state = rows[kept], slots[kept], at[kept], state[kept]
         values, received_at = batch.values[rows], batch.received_at[rows]
         value = values[:, self._target]
-        judged = residuals.judge(table, slots, value, table["forecast"][slots, 0].astype(np.float64))
-        score = np.where(judged.warm, judged.score, 0.0)
-        started_at = table["window_at"][slots, 0]
-        change = value - table["value"][slots]
-        since = received_at - table["received_at"][slots]
+        judged = residuals.judge(state, value, state["forecast"][:, 0].astype(np.float64))
+        started_at = state["window_at"][:, 0].copy()
+        change = value - state["value"]
+        since = received_at - state["received_at"]
 
-        table["at"][slots], table["received_at"][slots] = at, received_at
-        table["value"][slots], table["score"][slots] = value, score
-        for name in ("expected", "lower", "upper", "residual"):
-            table[name][slots] = getattr(judged, name)
+        state["at"], state["received_at"], state["value"] = at, received_at, value
+        for name in ("expected", "lower", "upper", "residual", "score"):
+            state[name] = getattr(judged, name)
             getattr(verdicts, name)[rows] = getattr(judged, name)
-        verdicts.score[rows] = score
         verdicts.threshold[rows] = judged.threshold
         verdicts.outcome[rows[judged.warm]] = Outcome.SCORED
 
-        changed = self._residual_changes(slots, at, judged, score)
-        learnable = np.isfinite(judged.residual)
-        if learnable.any():
-            residuals.learn(table, slots[learnable], judged.residual[learnable], judged.expected[learnable])
-        residuals.see_change(table, slots, change)
-        faults.see_value(table, slots, change)
-        faults.see_arrival(table, slots, since)
-        for i in np.flatnonzero(changed | self._fault_changes(slots)).tolist():
+        changed = self._residual_changes(state, at, judged)
+        residuals.learn(state, judged, np.isfinite(judged.residual))
+        residuals.see_change(state, change)
+        faults.see_value(state, change)
+        faults.see_arrival(state, since)
+        news = changed | self._fault_changes(state)
+        self._look_ahead(state, at, values)
+        self._table.put(slots, state)
+        for i in np.flatnonzero(news).tolist():
             events = self._tell(int(slots[i]), float(started_at[i]), bool(changed[i]))
             told.extend((int(rows[i]), event) for event in events)
-        verdicts.alert[rows] = table[_ACTIVE[Kind.RESIDUAL]][slots]
-        self._look_ahead(slots, at, values)
+        verdicts.alert[rows] = state[_ACTIVE[Kind.RESIDUAL]]
 
-    def _look_ahead(self, slots: Slots, at: Floats, values: Floats) -> None:
-        full = windows.push(self._table, slots, at, values)
-        if len(full):
-            ready = slots[self._table["filled"][slots] >= self.card.n_step]
-            self._table["forecast"][ready] = self._forecast(full)
+    def _look_ahead(self, state: State, at: Floats, values: Floats) -> None:
+        full = windows.push(state, at, values)
+        if full.all():
+            state["forecast"] = self._forecast(np.ascontiguousarray(state["window"]))
+        elif full.any():
+            state["forecast"][full] = self._forecast(state["window"][full])
 
     # -- alerts -----------------------------------------------------------------------------------------------------
 
-    def _residual_changes(self, slots: Slots, at: Floats, judged: residuals.Judgement, score: Floats) -> Mask:
+    def _residual_changes(self, state: State, at: Floats, judged: residuals.Judgement) -> Mask:
         """Move the masks of the residual alerts and return where an alert must be told."""
-        table, rules = self._table, self.rules
+        rules, score = self.rules, judged.score
         exceeds = judged.warm & (score > judged.threshold)
-        history = (table["exceeded"][slots] << np.uint64(1)) | exceeds
+        history = (state["exceeded"] << np.uint64(1)) | exceeds
         history &= np.uint64((1 << _EXCEEDED_BITS) - 1)
-        table["exceeded"][slots] = history
+        state["exceeded"] = history
         recent = np.bitwise_count(history & np.uint64((1 << rules.raise_within) - 1))
-        calm = np.where(score < rules.clear_ratio * judged.threshold, table["calm"][slots] + 1, 0)
-        table["calm"][slots] = calm
+        calm = np.where(score < rules.clear_ratio * judged.threshold, state["calm"] + 1, 0)
+        state["calm"] = calm
 
-        active = table[_ACTIVE[Kind.RESIDUAL]][slots]
+        active = state[_ACTIVE[Kind.RESIDUAL]]
         raised = ~active & exceeds & (recent >= rules.raise_after)
         cleared = active & (calm >= rules.clear_after)
         critical = (active | raised) & (score > rules.critical_ratio * judged.threshold)
-        worse = active & critical & ~table["critical"][slots]
-        due = active & (at >= table["told_at"][slots] + rules.update_every_s)
+        worse = active & critical & ~state["critical"]
+        due = active & (at >= state["told_at"] + rules.update_every_s)
         told: Mask = raised | cleared | worse | due
-        table["told_at"][slots] = np.where(told, at, table["told_at"][slots])
-        table["critical"][slots] = ((table["critical"][slots] & active) | critical) & ~cleared
-        table[_ACTIVE[Kind.RESIDUAL]][slots] = (active | raised) & ~cleared
+        state["told_at"] = np.where(told, at, state["told_at"])
+        state["critical"] = ((state["critical"] & active) | critical) & ~cleared
+        state[_ACTIVE[Kind.RESIDUAL]] = (active | raised) & ~cleared
         return told
 
-    def _fault_changes(self, slots: Slots) -> Mask:
+    def _fault_changes(self, state: State) -> Mask:
         """Move the masks of the fault alerts at a reading and return where an alert must be told."""
-        table = self._table
-        heard = table[_ACTIVE[Kind.SILENT]][slots]
-        table[_ACTIVE[Kind.SILENT]][slots] = False
-        before = table[_ACTIVE[Kind.STUCK]][slots]
-        run = table["run"][slots]
-        stuck = (
-            (run >= faults.run_limit(table, slots, self.rules)) if self.rules.stuck else np.zeros(len(slots), np.bool_)
-        )
-        stuck |= before & (run > 1)
-        table[_ACTIVE[Kind.STUCK]][slots] = stuck
+        heard = state[_ACTIVE[Kind.SILENT]].copy()
+        state[_ACTIVE[Kind.SILENT]] = False
+        before = state[_ACTIVE[Kind.STUCK]]
+        run = state["run"]
+        stuck = before & (run > 1)
+        if self.rules.stuck:
+            stuck |= run >= faults.run_limit(state, self.rules)
         changed: Mask = heard | (stuck != before)
+        state[_ACTIVE[Kind.STUCK]] = stuck
         return changed
 
     def _tell(self, slot: int, started_at: float, residual_told: bool) -> Iterator[Event]:
@@ -255,11 +252,11 @@ class Engine:
 
     def _measure(self, slot: int, kind: Kind, now: float) -> tuple[float, float]:
         """What an alert of this kind compares: its score and its threshold."""
-        table, one = self._table, np.array([slot])
+        table = self._table
         if kind is Kind.RESIDUAL:
             return float(table["score"][slot]), float(table["threshold"][slot])
         if kind is Kind.STUCK:
-            return float(table["run"][slot]), float(faults.run_limit(table, one, self.rules)[0])
+            return float(table["run"][slot]), float(faults.run_limit(table.take(np.array([slot])), self.rules)[0])
         limit = faults.silence_limit(table, slot + 1, self.rules)[slot]
         return now - float(table["received_at"][slot]), float(limit)
 

@@ -8,9 +8,9 @@ on arrivals, not on the devices' own clocks, which may be wrong.
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.core.readings import Floats, Slots
+from forewarn.core.readings import Floats
 from forewarn.core.rules import Rules
-from forewarn.core.slots import Column, Table
+from forewarn.core.slots import Column, State, Table
 
 MIN_CHANGES = 10
 MIN_INTERVALS = 20
@@ -27,32 +27,29 @@ COLUMNS = {
 }
 
 
-def run_limit(table: Table, slots: Slots, rules: Rules) -> Floats:
+def run_limit(state: State, rules: Rules) -> Floats:
     """How many equal readings are too many, by series; infinite where too little is known of it."""
-    limit = np.maximum(rules.stuck_factor * table["longest_run"][slots], rules.stuck_min_run)
-    return np.where(table["n_change"][slots] >= MIN_CHANGES, limit, np.inf)
+    limit = np.maximum(rules.stuck_factor * state["longest_run"], rules.stuck_min_run)
+    return np.where(state["n_change"] >= MIN_CHANGES, limit, np.inf)
 
 
-def see_value(table: Table, slots: Slots, change: Floats) -> None:
+def see_value(state: State, change: Floats) -> None:
     """Count equal readings; `change` is the difference from the last reading, NaN for the first."""
-    run = table["run"][slots]
+    run, longest = state["run"], state["longest_run"]
     equal = change == 0.0
     ended = ~equal & (run > 0)
-    table["longest_run"][slots] = np.where(
-        ended, np.maximum(table["longest_run"][slots], run), table["longest_run"][slots]
-    )
-    table["n_change"][slots] += ended
-    table["run"][slots] = np.where(equal, run + 1, 1)
+    state["longest_run"] = np.where(ended, np.maximum(longest, run), longest)
+    state["n_change"] += ended
+    state["run"] = np.where(equal, run + 1, 1)
 
 
-def see_arrival(table: Table, slots: Slots, interval: Floats) -> None:
+def see_arrival(state: State, interval: Floats) -> None:
     """Learn the cadence from arrival intervals in seconds; NaN where there is none to learn from."""
-    known = np.isfinite(interval)
-    slots, interval = slots[known], interval[known]
-    cadence, n = table["cadence"][slots], table["n_interval"][slots]
+    cadence, n = state["cadence"], state["n_interval"]
     followed = cadence * np.where(interval > cadence, _UP, _DOWN)
-    table["cadence"][slots] = np.where(n < MIN_INTERVALS, np.fmax(cadence, interval), followed)
-    table["n_interval"][slots] = n + 1
+    known = np.isfinite(interval)
+    state["cadence"] = np.where(known, np.where(n < MIN_INTERVALS, np.fmax(cadence, interval), followed), cadence)
+    state["n_interval"] = n + known
 
 
 def silence_limit(table: Table, n: int, rules: Rules) -> Floats:

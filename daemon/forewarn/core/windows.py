@@ -4,13 +4,10 @@ A row is kept in chronological order: a reading shifts it by one. That moves `n_
 one, but the gathered rows are then exactly the batch that the model wants, so the copy is needed anyway.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-from forewarn.core.readings import Floats, Slots
-from forewarn.core.slots import Column, Table
+from forewarn.core.readings import Floats, Mask
+from forewarn.core.slots import Column, State
 
 
 def columns(n_step: int, n_feature: int) -> dict[str, Column]:
@@ -22,24 +19,14 @@ def columns(n_step: int, n_feature: int) -> dict[str, Column]:
     }
 
 
-def push(table: Table, slots: Slots, at: Floats, values: Floats) -> NDArray[np.float32]:
-    """Append one reading to each of these distinct slots.
-
-    Returns:
-        `(n_full, n_step, n_feature)`: the windows of those slots, in order, whose window is now full.
-    """
-    windows = _shifted(table["window"], slots, values)
-    _shifted(table["window_at"], slots, at)
-    n_step = windows.shape[1]
-    filled = np.minimum(table["filled"][slots] + 1, n_step)
-    table["filled"][slots] = filled
-    full: NDArray[np.float32] = windows[filled == n_step]
+def push(state: State, at: Floats, values: Floats) -> Mask:
+    """Append one reading to each window and return which windows are now full."""
+    for name, newest in (("window", values), ("window_at", at)):
+        column = state[name]
+        column[:, :-1] = column[:, 1:]
+        column[:, -1] = newest
+    n_step = state["window"].shape[1]
+    filled = np.minimum(state["filled"] + 1, n_step)
+    state["filled"] = filled
+    full: Mask = filled == n_step
     return full
-
-
-def _shifted(column: NDArray[Any], slots: Slots, newest: Floats) -> NDArray[Any]:
-    rows = np.empty((len(slots), *column.shape[1:]), column.dtype)
-    rows[:, :-1] = column[slots, 1:]
-    rows[:, -1] = newest
-    column[slots] = rows
-    return rows
