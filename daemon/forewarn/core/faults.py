@@ -1,15 +1,17 @@
-"""Sensor faults, kept apart from what the model finds: a series that is stuck, a series that is silent.
+"""Sensor faults that are learnt from the series' own past: one that is stuck, one that is silent; and the cadence.
 
 Both compare a series with its own past, so that they need no settings: equal readings are a fault when they last
-several times longer than ever before, silence when it lasts several times the series' own cadence. Cadence is measured
-on arrivals, not on the devices' own clocks, which may be wrong.
+several times longer than ever before, silence when it lasts several times the series' own cadence. For silence the
+cadence is measured on arrivals, not on the devices' own clocks, which may be wrong; for gaps between readings it is
+measured on their own times, which are all that a file of history has.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.core.readings import Floats
+from forewarn.core.readings import Floats, Mask
 from forewarn.core.rules import Rules
+from forewarn.core.rulings import Ruling
 from forewarn.core.slots import Column, State, Table
 
 MIN_CHANGES = 10
@@ -22,7 +24,7 @@ COLUMNS = {
     "run": Column(np.int64),  # equal readings up to the last one
     "longest_run": Column(np.int64),  # before the present one
     "n_change": Column(np.int64),
-    "cadence": Column(np.float64, (), np.nan),  # seconds
+    "cadence": Column(np.float64, (2,), np.nan),  # seconds between arrivals, between the readings' own times
     "n_interval": Column(np.int64),
 }
 
@@ -43,18 +45,38 @@ def see_value(state: State, change: Floats) -> None:
     state["run"] = np.where(equal, run + 1, 1)
 
 
-def see_arrival(state: State, interval: Floats) -> None:
-    """Learn the cadence from arrival intervals in seconds; NaN where there is none to learn from."""
+def stuck(state: State, active: Mask, rules: Rules) -> Ruling:
+    """Equal readings up to this one. The score is their number."""
+    limit = run_limit(state, rules)
+    run = state["run"].astype(np.float64)
+    return Ruling((run >= limit) | (active & (run > 1)), run, limit)
+
+
+def see_interval(state: State, arrivals: Floats, readings: Floats) -> None:
+    """Learn the cadences from seconds since the last arrival and the last reading's own time; NaN for the first."""
+    interval = np.stack([arrivals, readings], axis=1)
     cadence, n = state["cadence"], state["n_interval"]
     followed = cadence * np.where(interval > cadence, _UP, _DOWN)
-    known = np.isfinite(interval)
-    state["cadence"] = np.where(known, np.where(n < MIN_INTERVALS, np.fmax(cadence, interval), followed), cadence)
-    state["n_interval"] = n + known
+    early = np.fmax(cadence, interval)
+    state["cadence"] = np.where((n < MIN_INTERVALS)[:, None], early, followed)
+    state["n_interval"] = n + np.isfinite(readings)
+
+
+def after_gap(state: State, interval: Floats, max_gap: float) -> Mask:
+    """Which readings come so long after the one before that the window must restart.
+
+    Args:
+        state: of the series.
+        interval: seconds between the two readings' own times, NaN for the first.
+        max_gap: see `Rules`.
+    """
+    gap: Mask = (interval > max_gap * state["cadence"][:, 1]) & (state["n_interval"] >= MIN_INTERVALS)
+    return gap
 
 
 def silence_limit(table: Table, n: int, rules: Rules) -> Floats:
     """Seconds without a reading that are too many, for the first n slots; infinite where too little is known."""
-    limit = np.maximum(rules.silent_factor * table["cadence"][:n], rules.silent_min_s)
+    limit = np.maximum(rules.silent_factor * table["cadence"][:n, 0], rules.silent_min_s)
     return np.where(table["n_interval"][:n] >= MIN_INTERVALS, limit, np.inf)
 
 

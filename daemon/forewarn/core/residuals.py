@@ -16,6 +16,8 @@ import numpy as np
 
 from forewarn.core.card import Calibration
 from forewarn.core.readings import Floats, Mask
+from forewarn.core.rules import Rules
+from forewarn.core.rulings import Ruling
 from forewarn.core.slots import Column, State
 
 WARM_UP = 30
@@ -23,6 +25,7 @@ MEMORY = 256
 CLIP = 4.0
 BAND_MISS = 0.05
 BAND_STEP = 0.05
+_HISTORY = np.uint64((1 << 32) - 1)
 _GAUSSIAN_BAND = 2.456  # 95 % quantile of |x| over its mean, x Gaussian: 1.960 * sqrt(pi / 2)
 _RELATIVE_FLOOR = 1e-6  # a window is float32: below this share of its level a residual is rounding
 
@@ -39,6 +42,8 @@ def columns(calibration: Calibration) -> dict[str, Column]:
         "resolution": Column(np.float64, (), np.inf),
         "threshold": Column(np.float64, (), np.nan),
         "absolute": Column(np.bool_),
+        "exceeded": Column(np.uint64),  # a bit for each of the last 32 readings
+        "calm": Column(np.int64),  # readings in a row below the clear threshold
     }
 
 
@@ -71,6 +76,24 @@ def judge(state: State, value: Floats, expected: Floats) -> Judgement:
         threshold=state["threshold"].copy(),
         warm=warm,
         scale=scale,
+    )
+
+
+def rule(state: State, judged: Judgement, active: Mask, rules: Rules) -> Ruling:
+    """Raised at k of the last m readings over the threshold, with hysteresis."""
+    score, threshold = judged.score, judged.threshold
+    exceeds = judged.warm & (score > threshold)
+    history = ((state["exceeded"] << np.uint64(1)) | exceeds) & _HISTORY
+    state["exceeded"] = history
+    recent = np.bitwise_count(history & np.uint64((1 << rules.raise_within) - 1))
+    calm = np.where(score < rules.clear_ratio * threshold, state["calm"] + 1, 0)
+    state["calm"] = calm
+    raised = exceeds & (recent >= rules.raise_after)
+    return Ruling(
+        active=np.where(active, calm < rules.clear_after, raised),
+        score=score,
+        threshold=threshold,
+        critical=score > rules.critical_ratio * threshold,
     )
 
 

@@ -1,6 +1,8 @@
 """The rolling windows of all series, in one array `(n_series, n_step, n_feature)`.
 
-A row is kept in chronological order: a reading shifts it by one. That moves `n_step` numbers where a ring would move
+A window restarts after a gap of more than `max_gap` of the series' own cadences in the readings' own time, and what was
+forecast before the gap is dropped. A shorter gap is passed over: the reading after it follows the one before. A row is
+kept in chronological order: a reading shifts it by one. That moves `n_step` numbers where a ring would move
 one, but the gathered rows are then exactly the batch that the model wants, so the copy is needed anyway.
 """
 
@@ -17,6 +19,14 @@ def columns(n_step: int, n_feature: int) -> dict[str, Column]:
         "window_at": Column(np.float64, (n_step,), np.nan),
         "filled": Column(np.int64),
     }
+
+
+def restart(state: State, gap: Mask) -> None:
+    """Empty the windows of these series; what was learnt of their errors stays."""
+    state["filled"][gap] = 0
+    state["window_at"][gap] = np.nan
+    state["forecast"][gap] = np.nan
+    state["path_age"][gap] = -1
 
 
 def push(state: State, at: Floats, values: Floats) -> Mask:
