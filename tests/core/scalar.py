@@ -61,6 +61,7 @@ class ScalarSeries:
         self.n_calm = {"range": 0, "rate": 0, "limit": 0, "forecast_limit": 0}
         self.conversion: conversions.Conversion | None = None
         self.fits, self.base, self.reach = 0, math.nan, math.nan
+        self.usual: list[float] = []
         self.n_faulty = 0
 
     def take(self, at: float, received_at: float, value: float) -> Said:
@@ -145,20 +146,28 @@ class ScalarSeries:
             if abs(back - self.base) <= near:
                 self.base, self.fits = back, self.fits + 1
             else:
-                self.conversion = None
+                self._end_conversion()
         elif said.status == "scored" and abs(value - self.expected) > conversions.JUMP * self._scale():
             steps = [abs(float(np.float32(b)) - float(np.float32(a))) for a, b in pairwise(self.window)]
             self.reach = max([self.band, 3.0 * self._scale(), *steps])
+            known = min(self.usual, default=math.inf) <= value <= max(self.usual, default=-math.inf)
             for one in sorted(conversions.CONVERSIONS, key=lambda one: abs(one.back(value) - self.expected)):
                 far = abs(value - self.expected) > conversions.JUMP * self.reach
-                if far and abs(one.back(value) - self.expected) <= self.reach:
+                if far and not known and abs(one.back(value) - self.expected) <= self.reach:
                     self.conversion, self.fits, self.base = one, 1, one.back(value)
                 break
+        else:
+            self.usual.append(value)
         if self.conversion is None or self.fits < conversions.EVIDENCE:
             return False
         if self.fits >= self.rules.accept_after:
-            self.conversion = None
+            self._end_conversion()
         return self.conversion is not None
+
+    def _end_conversion(self) -> None:
+        if self.conversion and self.fits >= conversions.EVIDENCE:
+            self.usual.append(self.conversion.factor * self.base + self.conversion.offset)
+        self.conversion = None
 
     def _teach(self, value: float, change: float, *, faulty: bool) -> None:
         faulty = faulty or self.conversion is not None
@@ -208,7 +217,8 @@ class ScalarSeries:
         if change == 0.0:
             self.run += 1
         else:
-            self.longest = max(self.longest, self.run)
+            told = math.ceil(1.25 * max(self.longest, self.rules.stuck_min_run / self.rules.stuck_factor))
+            self.longest = max(self.longest, min(self.run, told) if "stuck" in self.told else self.run)
             self.n_change += self.run > 0
             self.run = 1
 

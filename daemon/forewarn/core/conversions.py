@@ -4,13 +4,15 @@ Rules that hold here:
 
 - A reading opens a case where it is far from what was expected, and read back through one of the conversions between
   °C, °F and K it is what was expected: no further off than the band, three recent errors, or the largest step between
-  two readings in the window. "Far" is `JUMP` times that, so that nothing is said where the units are too close to tell
-  apart (-40 °C is -40 °F).
+  two readings in the window; and where it is outside everything that the series ever read, unexpected readings left
+  out, so that a machine that goes between two levels is no change of unit. "Far" is `JUMP` times the distance above,
+  so that nothing is said where the units are too close to tell apart (-40 °C is -40 °F).
 - Each of the next readings, read back, must be within the same distance of the one before it: level and spread are
   then those of before in another unit. The alert is raised with the `EVIDENCE`-th reading; one that does not fit
   before closes the case.
 - The alert ends with the first reading that is nearer to the ones before without the conversion, or after
-  `accept_after` readings, from which on the new unit is taken as the series' own.
+  `accept_after` readings, from which on the new unit is taken as the series' own. Either way, it has then read
+  there, and goes there and back without another alert.
 """
 
 import math
@@ -53,6 +55,8 @@ CONVERSIONS = (
 
 COLUMNS = {
     "convertible": Column(np.bool_),  # whether it may be a temperature
+    "lowest": Column(np.float64, (), np.nan),  # of all readings that were not far from what was expected
+    "highest": Column(np.float64, (), np.nan),
     "conversion": Column(np.int64, (), -1),  # index of the one that is looked into
     "n_converted": Column(np.int64),  # readings that fit it
     "converted_base": Column(np.float64, (), np.nan),  # the last reading, in the old unit
@@ -74,7 +78,8 @@ def rule(state: State, judged: Judgement, value: Floats, target: int, accept_aft
     active, score = np.zeros(n, np.bool_), np.zeros(n)
     names: list[str | None] = [None] * n
     far = judged.warm & state["convertible"] & (np.abs(judged.residual) > JUMP * judged.scale)
-    for i in np.flatnonzero(far | (state["conversion"] >= 0)).tolist():
+    odd = far | (state["conversion"] >= 0)
+    for i in np.flatnonzero(odd).tolist():
         row, reading = state[i], float(value[i])
         if row["conversion"] < 0:
             _open(row, reading, float(judged.expected[i]), _ERRORS * float(judged.scale[i]), target)
@@ -87,13 +92,15 @@ def rule(state: State, judged: Judgement, value: Floats, target: int, accept_aft
         names[i] = CONVERSIONS[row["conversion"]].name
         if not active[i]:
             _close(row)
+    known = np.where(odd, np.nan, value)
+    state["lowest"], state["highest"] = np.fmin(state["lowest"], known), np.fmax(state["highest"], known)
     return Ruling(active, score, np.full(n, float(EVIDENCE)), conversion=names)
 
 
 def _open(row: np.void, value: float, expected: float, errors: float, target: int) -> None:
     steps = np.abs(np.diff(row["window"][:, target].astype(np.float64)))
     reach = max(float(row["band"]), errors, float(steps.max(initial=0.0)))
-    if abs(value - expected) <= JUMP * reach:
+    if abs(value - expected) <= JUMP * reach or row["lowest"] <= value <= row["highest"]:
         return
     miss = [abs(conversion.back(value) - expected) for conversion in CONVERSIONS]
     best = miss.index(min(miss))
@@ -114,6 +121,10 @@ def _follow(row: np.void, value: float) -> None:
 
 
 def _close(row: np.void) -> None:
+    if row["n_converted"] >= EVIDENCE:
+        conversion = CONVERSIONS[row["conversion"]]
+        last = conversion.factor * float(row["converted_base"]) + conversion.offset
+        row["lowest"], row["highest"] = min(row["lowest"], last), max(row["highest"], last)
     row["conversion"], row["n_converted"] = -1, 0
 
 

@@ -188,7 +188,7 @@ class Engine:
     ) -> dict[Kind, Ruling]:
         """What every judge says that needs no newer forecast. A kind that is not judged has no ruling."""
         rules, value = self.rules, state["value"]
-        faults.see_value(state, change)
+        faults.see_value(state, change, _was(state, Kind.STUCK), rules)
         rulings = {Kind.RESIDUAL: residuals.rule(state, judged, _was(state, Kind.RESIDUAL), rules)}
         if rules.stuck:
             rulings[Kind.STUCK] = faults.stuck(state, _was(state, Kind.STUCK), rules)

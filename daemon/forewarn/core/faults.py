@@ -16,6 +16,7 @@ from forewarn.core.slots import Column, State, Table
 
 MIN_CHANGES = 10
 MIN_INTERVALS = 20
+_TOLD_RUN = 1.25
 # The cadence follows the 95 % quantile of the arrival intervals: after one that is longer it grows by UP, else it
 # shrinks by DOWN, and UP * 0.05 + DOWN * 0.95 = 0 in the logarithm (as the band in residuals.py).
 _UP, _DOWN = np.exp(0.1 * 0.95), np.exp(-0.1 * 0.05)
@@ -35,14 +36,27 @@ def run_limit(state: State, rules: Rules) -> Floats:
     return np.where(state["n_change"] >= MIN_CHANGES, limit, np.inf)
 
 
-def see_value(state: State, change: Floats) -> None:
-    """Count equal readings; `change` is the difference from the last reading, NaN for the first."""
+def see_value(state: State, change: Floats, active: Mask, rules: Rules) -> None:
+    """Count equal readings.
+
+    A run that was told as stuck counts as one that raises the limit by a quarter: faults hardly teach, and a series
+    that has become honestly flat is accepted after some alerts.
+
+    Args:
+        state: of the series.
+        change: the difference from the last reading, NaN for the first.
+        active: whether the run was told as stuck.
+        rules: see `Rules`.
+    """
     run, longest = state["run"], state["longest_run"]
     equal = change == 0.0
     ended = ~equal & (run > 0)
+    if active.any():
+        told = _TOLD_RUN * np.maximum(longest, rules.stuck_min_run / rules.stuck_factor)
+        run = np.where(active, np.minimum(run, np.ceil(told).astype(np.int64)), run)
     state["longest_run"] = np.where(ended, np.maximum(longest, run), longest)
     state["n_change"] += ended
-    state["run"] = np.where(equal, run + 1, 1)
+    state["run"] = np.where(equal, state["run"] + 1, 1)
 
 
 def stuck(state: State, active: Mask, rules: Rules) -> Ruling:
