@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from forewarn.core.alerts import Alert, AlertCleared, AlertRaised, AlertUpdated, Kind, SeriesEvicted, Severity
 from forewarn.core.engine import Engine
 from forewarn.core.readings import SeriesKey, SeriesState
-from forewarn.core.rules import Rules
+from forewarn.core.rules import Limits, Rules
 from forewarn.errors import PayloadError
 from forewarn.inputs.topics import checked_name
 from forewarn.messages import AlertChange, Outgoing, Phrasebook, sentence, span
@@ -24,7 +24,8 @@ from tests.forecasters import HalfTrend
 SCHEMAS = Path(__file__).parents[1] / "docs" / "schema"
 MODEL = {"name": "test", "version": "1", "sha256": "0" * 64}
 PHRASES = Phrasebook(root="forewarn/gw", model=MODEL, units={"humidity": "%"}, unit="°C")
-QUICK = Rules(raise_after=1, clear_after=2, stuck_min_run=6, update_every_s=60.0, max_series=4)
+LIMITS = Limits(low=-45.0, high=55.0, max_rate_per_s=3.0, limit_below=-15.0, limit_above=22.0)
+QUICK = Rules(raise_after=1, clear_after=2, stuck_min_run=6, update_every_s=20.0, max_series=4, limits=(LIMITS,))
 
 
 def validator(name: str) -> jsonschema.Draft202012Validator:
@@ -76,10 +77,12 @@ def alert(**changes: Any) -> Alert:  # noqa: ANN401 - any field
 # -- what the engine makes ------------------------------------------------------------------------------------------
 
 
-def messages(seed: int, phrases: Phrasebook = PHRASES) -> Iterator[tuple[str, Outgoing]]:
+def messages(
+    seed: int, phrases: Phrasebook = PHRASES, n: int = 400, n_device: int = 6
+) -> Iterator[tuple[str, Outgoing]]:
     """Every message that a random stream gives rise to, with the name of its schema."""
     engine = Engine(HalfTrend(), QUICK)
-    rows = stream(seed, n=400, n_device=6)
+    rows = stream(seed, n=n, n_device=n_device)
     for start in range(0, len(rows), 25):
         part = batch(rows[start : start + 25])
         verdicts = engine.ingest(part)
@@ -103,12 +106,13 @@ def test_every_message_of_a_random_stream_is_as_its_schema_says(seed: int) -> No
 
 def test_random_streams_have_every_kind_of_message_in_them() -> None:
     found = set()
-    for seed in range(12):
-        for name, message in messages(seed):
+    several = [messages(seed) for seed in range(12)]
+    for some in [*several, *(messages(seed, n=1500, n_device=3) for seed in range(3))]:
+        for name, message in some:
             document = json.loads(message.payload)
             found.add((name, document.get("kind"), document.get("type"), document.get("state"), document.get("status")))
     kinds = {(kind, change) for name, kind, change, _, _ in found if name == "alert"}
-    assert kinds == {(k, c) for k in Kind for c in ("raised", "cleared")} | {("residual", "updated")}
+    assert kinds == {(k, c) for k in Kind for c in ("raised", "updated", "cleared")} - {("silent", "updated")}
     assert {state for name, _, _, state, _ in found if name == "state"} == {"warming_up", "ok", "alert"}
     assert {status for name, _, _, _, status in found if name == "forecast"} == {
         *("scored", "warming_up", "not_finite", "out_of_range", "from_future", "duplicate", "out_of_order")
@@ -152,6 +156,10 @@ def test_an_alert_is_the_same_from_schema_to_sentence() -> None:
         "raised_at": 1000.0,
         "duration_s": 120.5,
         "window_started_at": 700.0,
+        "limit": None,
+        "lead_s": None,
+        "probability": None,
+        "conversion": None,
         "model": MODEL,
         "sentence": "freezer-3 still reads 9.8 °C; 4.1 ± 0.6 °C was expected",
     }
@@ -175,7 +183,7 @@ def test_a_state_is_removed_by_an_empty_retained_message() -> None:
 
 
 def test_what_is_not_finite_is_null() -> None:
-    engine = Engine(HalfTrend(), QUICK)
+    engine = Engine(HalfTrend(), replace(QUICK, limits=()))
     rows = stream(3, n=1)
     fleet_row = batch([rows[0]._replace(value=math.nan, at=math.inf)])
     verdicts = engine.ingest(fleet_row)
@@ -242,6 +250,11 @@ def test_no_name_that_passes_reaches_another_topic(device: str, metric: str) -> 
 HUMID = SeriesKey("freezer-3", "humidity")
 STUCK = alert(kind=Kind.STUCK, score=24.0, threshold=20.0)
 SILENT = alert(kind=Kind.SILENT, score=750.0, threshold=45.0)
+RANGE = alert(kind=Kind.RANGE, limit=5.0, score=4.83, threshold=0.0)
+RATE = alert(kind=Kind.RATE, score=0.254, threshold=0.1)
+UNIT = alert(kind=Kind.UNIT_CHANGE, score=5.0, threshold=5.0, conversion="°C to °F")
+LIMIT = alert(kind=Kind.LIMIT, limit=-15.0, score=24.83, threshold=0.0)
+AHEAD = alert(kind=Kind.FORECAST_LIMIT, limit=-15.0, lead_s=2400.0, probability=0.874, score=0.874, threshold=0.8)
 
 
 @pytest.mark.parametrize(
@@ -272,6 +285,24 @@ SILENT = alert(kind=Kind.SILENT, score=750.0, threshold=45.0)
         (AlertCleared(replace(STUCK, at=8200.0)), "freezer-3 moves again after 2.0 h: 9.8 °C"),
         (AlertRaised(SILENT), "freezer-3 has been silent for 12 min; 45 s is the most to expect of it"),
         (AlertCleared(replace(SILENT, at=1090.0)), "freezer-3 is heard again after 90 s: 9.8 °C"),
+        (AlertRaised(RANGE), "freezer-3 reads 9.8 °C; its range ends at 5 °C"),
+        (AlertCleared(replace(RANGE, at=1090.0)), "freezer-3 is within its range again after 90 s: 9.8 °C"),
+        (AlertRaised(RATE), "freezer-3 reads 9.8 °C after a change of 0.25 °C a second; 0.1 is allowed"),
+        (AlertCleared(RATE), "freezer-3 changes no faster than it may again: 9.8 °C"),
+        (AlertRaised(UNIT), "freezer-3 seems to have changed from °C to °F: it reads 9.8"),
+        (AlertCleared(UNIT), "freezer-3 is taken to read in °F from now on: 9.8"),
+        (AlertCleared(replace(UNIT, score=0.0)), "freezer-3 seems to read in °C again: 9.8 °C"),
+        (AlertRaised(LIMIT), "freezer-3 has passed -15 °C: it reads 9.8 °C"),
+        (AlertCleared(replace(LIMIT, at=1090.0)), "freezer-3 is back from beyond -15 °C after 90 s: 9.8 °C"),
+        (AlertRaised(AHEAD), "freezer-3 will pass -15 °C in about 40 min (87 % likely); it reads 9.8 °C"),
+        (
+            AlertCleared(replace(AHEAD, probability=0.1, lead_s=None)),
+            "freezer-3 is not expected to pass -15 °C any more: it reads 9.8 °C",
+        ),
+        (
+            AlertCleared(replace(AHEAD, probability=1.0)),
+            "freezer-3 has passed -15 °C, as was forecast: it reads 9.8 °C",
+        ),
     ],
 )
 def test_a_sentence_tells_a_person_what_was_expected_and_what_came(change: AlertChange, says: str) -> None:

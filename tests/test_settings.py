@@ -9,11 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from forewarn.core.readings import SeriesKey
-from forewarn.core.rules import Override, Rules, Threshold
+from forewarn.core.rules import Limits, Override, Rules, Threshold
 from forewarn.errors import SettingsError
-from forewarn.settings import AlertSettings, FaultSettings, Loaded, Settings, effective, load
+from forewarn.settings import AlertSettings, FaultSettings, LimitOverride, Loaded, Settings, effective, load
 
 SECRET = "hunter2"  # noqa: S105 - what must never be shown
 INPUT = '[[inputs]]\ntopic = "sensors/{device}/{metric}"\n'
@@ -366,10 +367,16 @@ def test_every_setting_of_alerts_and_faults_reaches_the_rules() -> None:
         }
     )  # fmt: skip
     faults = FaultSettings(
-        stuck=False, stuck_min_run=9, stuck_factor=8.0, silent=False, silent_factor=7.0, silent_min_s=6.0
-    )
-    limits = {"max_devices": 17, "max_future_s": 11.0}
-    rules = Settings.model_validate({"alerts": alerts, "faults": faults, "limits": limits}).rules()
+        stuck=False, stuck_min_run=9, stuck_factor=8.0, silent=False, silent_factor=7.0, silent_min_s=6.0,
+        unit_change=False, accept_after=30, limit_probability=0.9,
+        overrides=(
+            LimitOverride(device="a*", metric="b", low=-9.0, high=9.0, max_rate_per_s=1.0),
+            LimitOverride(limit_below=1.0, limit_above=2.0),
+        ),
+    )  # fmt: skip
+    limits = {"max_devices": 17, "max_future_s": 11.0, "max_gap": 5.0}
+    units = {"temperature": "°C", "pressure": "hPa", "air": "degF"}
+    rules = Settings.model_validate({"alerts": alerts, "faults": faults, "limits": limits, "units": units}).rules()
     assert rules == Rules(
         threshold=Threshold(1.5, absolute=True),
         overrides=(
@@ -378,7 +385,12 @@ def test_every_setting_of_alerts_and_faults_reaches_the_rules() -> None:
         ),
         raise_after=4, raise_within=6, clear_ratio=0.25, clear_after=7, critical_ratio=3.5, update_every_s=12.0,
         stuck=False, stuck_min_run=9, stuck_factor=8.0, silent=False, silent_factor=7.0, silent_min_s=6.0,
-        max_future_s=11.0, max_series=17,
+        unit_change=False, accept_after=30, limit_probability=0.9,
+        limits=(
+            Limits("a*", "b", low=-9.0, high=9.0, max_rate_per_s=1.0),
+            Limits("*", "*", limit_below=1.0, limit_above=2.0),
+        ),
+        other_units=frozenset({"pressure"}), max_gap=5.0, max_future_s=11.0, max_series=17,
     )  # fmt: skip
     defaults = Settings().rules()
     assert [field.name for field in fields(Rules) if getattr(rules, field.name) == getattr(defaults, field.name)] == []
@@ -397,6 +409,19 @@ def test_the_first_override_that_matches_wins() -> None:
     assert rules.threshold_of(SeriesKey("freezer-1", "temperature"), None) == Threshold(1.0, absolute=False)
     assert rules.threshold_of(SeriesKey("room", "temperature"), None) == Threshold(2.0, absolute=True)
     assert rules.threshold_of(SeriesKey("room", "humidity"), 5.0) == Threshold(5.0, absolute=False)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ({"device": "a"}, "at least one of low, high"),
+        ({"low": 3.0, "high": 2.0}, "low 3 is not below high 2"),
+        ({"limit_below": 5.0, "limit_above": 5.0}, "limit_below 5 is not below limit_above 5"),
+    ],
+)
+def test_limits_that_say_nothing_or_contradict_themselves_are_refused(override: dict[str, object], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        LimitOverride.model_validate(override)
 
 
 def test_an_empty_state_path_is_none() -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from forewarn.errors import SettingsError
 from forewarn.history import read_history
-from forewarn.simulate import RECOVERY, Fault, FaultLabel, FleetSpec, Simulation, simulate
+from forewarn.simulate import RECOVERY, USUAL_FAULTS, Fault, FaultLabel, FleetSpec, Simulation, simulate
 
 SPEC = FleetSpec(n_device=8, duration_s=2 * 86_400.0, fault_every_s=7200.0)
 
@@ -58,7 +58,7 @@ def test_readings_are_in_order_of_time_at_the_cadence_and_in_steps_of_the_resolu
 
 def test_every_kind_of_fault_is_injected_after_the_warm_up_and_apart_from_the_next_on_its_device() -> None:
     simulation = simulate(SPEC)
-    assert {label.kind for label in simulation.labels} == set(Fault)
+    assert {label.kind for label in simulation.labels} == set(USUAL_FAULTS)
     assert all(label.started_at >= SPEC.start_at + SPEC.warm_up_s for label in simulation.labels)
     for device in simulation.devices:
         mine = [label for label in simulation.labels if label.device == device]
@@ -110,6 +110,29 @@ def test_each_fault_is_what_its_name_says() -> None:
             assert away.max() > 7.0
             assert (np.diff(away[: peak + 1]) > 0).all()
             assert (np.diff(away[peak:]) <= 0).all()
+
+
+def test_the_faults_that_need_limits_are_what_their_names_say() -> None:
+    kinds = (Fault.EXCURSION, Fault.UNIT_CHANGE, Fault.APPROACH)
+    faulty, sound = simulate(replace(SPEC, faults=kinds)), simulate(replace(SPEC, faults=()))
+    assert {label.kind for label in faulty.labels} == set(kinds)
+    for label in faulty.labels:
+        values, before = during(faulty, label), during(sound, label)
+        if label.kind is Fault.UNIT_CHANGE:
+            np.testing.assert_allclose(values, 1.8 * before + 32.0, atol=0.2)
+        elif label.kind is Fault.EXCURSION:
+            assert np.abs(values - before).min() > 59.0
+        else:
+            assert (np.diff(values - before) >= -0.11).all()
+            assert 7.5 < values[-1] - before[-1] < 14.2
+
+
+def test_the_size_scales_the_faults() -> None:
+    spec = replace(SPEC, faults=(Fault.LEVEL_SHIFT,))
+    one, half = simulate(spec), simulate(replace(spec, size=0.5))
+    sound = simulate(replace(spec, faults=()))
+    assert one.labels == half.labels
+    np.testing.assert_allclose(half.value - sound.value, (one.value - sound.value) / 2, atol=0.11)
 
 
 def test_the_csv_can_be_read_as_history_and_the_truth_lies_beside_it(tmp_path: Path) -> None:

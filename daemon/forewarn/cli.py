@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from forewarn import __version__
 from forewarn.errors import ForewarnError, ModelError, SettingsError, UsageError
-from forewarn.simulate import Fault, Simulation
+from forewarn.simulate import USUAL_FAULTS, Fault, Simulation
 
 if TYPE_CHECKING:
     from forewarn.history import History
@@ -249,14 +249,12 @@ def _demo(args: argparse.Namespace) -> None:
 def _add_fleet(parser: argparse.ArgumentParser, n_device: int) -> None:
     parser.add_argument("--devices", type=int, default=n_device, metavar="N", help="sensors (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of everything random (%(default)s)")
-    parser.add_argument(
-        "--faults", metavar="KIND,…", help="spike, level_shift, stuck, silence, drift, or none (default: all)"
-    )
+    parser.add_argument("--faults", metavar="KIND,…", help=f"{', '.join(Fault)}, or none (default: the first five)")
 
 
 def _faults(text: str | None) -> tuple[Fault, ...]:
     if text is None:
-        return tuple(Fault)
+        return USUAL_FAULTS
     try:
         return tuple(Fault(kind.strip()) for kind in text.split(",")) if text != "none" else ()
     except ValueError as error:

@@ -5,7 +5,7 @@ Pure functions of what the engine returned. Times are UTC epoch seconds; a field
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +84,10 @@ class Phrasebook:
             "raised_at": alert.raised_at,
             "duration_s": alert.duration_s,
             "window_started_at": alert.window_started_at,
+            "limit": alert.limit,
+            "lead_s": alert.lead_s,
+            "probability": alert.probability,
+            "conversion": alert.conversion,
             "model": dict(self.model),
             "sentence": self.sentence(change),
         }
@@ -142,12 +146,8 @@ def sentence(change: AlertChange, unit: str) -> str:
     name = alert.series.device
     if alert.series.metric not in ("temperature", "value"):
         name += f" {alert.series.metric}"
-    if alert.kind is Kind.STUCK:
-        return _stuck(name, alert, unit, ended)
-    if alert.kind is Kind.SILENT:
-        if ended:
-            return f"{name} is heard again after {span(alert.duration_s)}: {_quantity(alert, unit)}"
-        return f"{name} has been silent for {span(alert.score)}; {span(alert.threshold)} is the most to expect of it"
+    if alert.kind in _SENTENCES:
+        return _SENTENCES[alert.kind](name, alert, unit, ended)
     verb = {AlertRaised: "reads", AlertUpdated: "still reads", AlertCleared: "is as expected again: it reads"}[
         type(change)
     ]
@@ -163,6 +163,67 @@ def _stuck(name: str, alert: Alert, unit: str, ended: bool) -> str:
         f"{name} has read exactly {_quantity(alert, unit)} {alert.score:.0f} times in a row; "
         f"{alert.threshold:.0f} is the most to expect of it"
     )
+
+
+def _silent(name: str, alert: Alert, unit: str, ended: bool) -> str:
+    if ended:
+        return f"{name} is heard again after {span(alert.duration_s)}: {_quantity(alert, unit)}"
+    return f"{name} has been silent for {span(alert.score)}; {span(alert.threshold)} is the most to expect of it"
+
+
+def _range(name: str, alert: Alert, unit: str, ended: bool) -> str:
+    if ended:
+        return f"{name} is within its range again after {span(alert.duration_s)}: {_quantity(alert, unit)}"
+    return f"{name} reads {_quantity(alert, unit)}; its range ends at {_limit(alert, unit)}"
+
+
+def _rate(name: str, alert: Alert, unit: str, ended: bool) -> str:
+    if ended:
+        return f"{name} changes no faster than it may again: {_quantity(alert, unit)}"
+    speed = f"{alert.score:.2g} {unit}".rstrip()
+    return f"{name} reads {_quantity(alert, unit)} after a change of {speed} a second; {alert.threshold:g} is allowed"
+
+
+def _unit_change(name: str, alert: Alert, unit: str, ended: bool) -> str:
+    before, _, after = (alert.conversion or "").partition(" to ")
+    if not ended:
+        return f"{name} seems to have changed from {before} to {after}: it reads {_quantity(alert, '')}"
+    if alert.score:
+        return f"{name} is taken to read in {after} from now on: {_quantity(alert, '')}"
+    return f"{name} seems to read in {before} again: {_quantity(alert, unit)}"
+
+
+def _past_limit(name: str, alert: Alert, unit: str, ended: bool) -> str:
+    if ended:
+        return f"{name} is back from beyond {_limit(alert, unit)} after {span(alert.duration_s)}: " + _quantity(
+            alert, unit
+        )
+    return f"{name} has passed {_limit(alert, unit)}: it reads {_quantity(alert, unit)}"
+
+
+def _forecast_limit(name: str, alert: Alert, unit: str, ended: bool) -> str:
+    if not ended:
+        likely = f"{100 * (alert.probability or 0.0):.0f} % likely"
+        lead = "soon" if alert.lead_s is None else f"in about {span(alert.lead_s)}"
+        return f"{name} will pass {_limit(alert, unit)} {lead} ({likely}); it reads {_quantity(alert, unit)}"
+    if alert.probability == 1.0:
+        return f"{name} has passed {_limit(alert, unit)}, as was forecast: it reads {_quantity(alert, unit)}"
+    return f"{name} is not expected to pass {_limit(alert, unit)} any more: it reads {_quantity(alert, unit)}"
+
+
+_SENTENCES: Mapping[Kind, Callable[[str, Alert, str, bool], str]] = {
+    Kind.STUCK: _stuck,
+    Kind.SILENT: _silent,
+    Kind.RANGE: _range,
+    Kind.RATE: _rate,
+    Kind.UNIT_CHANGE: _unit_change,
+    Kind.LIMIT: _past_limit,
+    Kind.FORECAST_LIMIT: _forecast_limit,
+}
+
+
+def _limit(alert: Alert, unit: str) -> str:
+    return f"{alert.limit:g} {unit}".rstrip()
 
 
 def _quantity(alert: Alert, unit: str) -> str:

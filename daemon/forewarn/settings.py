@@ -25,7 +25,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from forewarn.core.rules import Override, Rules, Threshold
+from forewarn.core.conversions import TEMPERATURE_UNITS
+from forewarn.core.rules import Limits, Override, Rules, Threshold
 from forewarn.errors import PayloadError, SettingsError
 from forewarn.inputs.topics import MAX_NAME, TopicPattern, checked_name
 from forewarn.settings_sources import DELIMITER, ENV_PREFIX, flat, merged, problems, read_sources
@@ -54,6 +55,7 @@ def _host(text: str) -> str:
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Factor = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, AfterValidator(_name)]
@@ -169,8 +171,39 @@ class AlertSettings(_Section):
         return self
 
 
+class LimitOverride(_Section):
+    """What some series must not do. Without such a table no series has limits."""
+
+    device: str = Field(default="*", description="Shell-style pattern of device names.")
+    metric: str = Field(default="*", description="Shell-style pattern of metric names.")
+    low: Finite | None = Field(default=None, description="Sensor fault `range`: a reading below, or …")
+    high: Finite | None = Field(default=None, description="… above.")
+    max_rate_per_s: Positive | None = Field(
+        default=None, description="Sensor fault `rate`: a larger change a second, in the metric's unit."
+    )
+    limit_below: Finite | None = Field(
+        default=None, description="`limit` where a reading is below, `forecast_limit` where the forecast is, or …"
+    )
+    limit_above: Finite | None = Field(default=None, description="… above.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if not self.given():
+            raise ValueError("at least one of low, high, max_rate_per_s, limit_below and limit_above is needed")
+        for lower, upper in (("low", "high"), ("limit_below", "limit_above")):
+            least, most = getattr(self, lower), getattr(self, upper)
+            if least is not None and most is not None and least >= most:
+                raise ValueError(f"{lower} {least:g} is not below {upper} {most:g}")
+        return self
+
+    def given(self) -> dict[str, float]:
+        """The limits that there are."""
+        names = ("low", "high", "max_rate_per_s", "limit_below", "limit_above")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
 class FaultSettings(_Section):
-    """Sensor faults."""
+    """Sensor faults, and limits that somebody must know of."""
 
     stuck: bool = Field(default=True, description="Tell equal readings that last much longer than ever before.")
     stuck_min_run: int = Field(default=20, ge=2, description="Fewest equal readings that can be called stuck.")
@@ -178,6 +211,16 @@ class FaultSettings(_Section):
     silent: bool = Field(default=True, description="Tell a series whose readings stay away.")
     silent_factor: Factor = Field(default=5.0, description="How many of its own cadences.")
     silent_min_s: Seconds = Field(default=30.0, description="Shortest silence that is told, in seconds.")
+    unit_change: bool = Field(
+        default=True, description="Tell a thermometer that goes on in another of °C, °F and K; see docs/faults.md."
+    )
+    accept_after: int = Field(
+        default=256, ge=10, description="Readings in a row inside a fault from which on they are learnt from."
+    )
+    limit_probability: float = Field(
+        default=0.8, ge=0.5, le=0.999, description="From which on `forecast_limit` is told, at two readings in a row."
+    )
+    overrides: tuple[LimitOverride, ...] = Field(default=(), description="The first that matches a series wins.")
 
 
 class MetricsSettings(_Section):
@@ -219,6 +262,9 @@ class LimitSettings(_Section):
     max_devices: Count = Field(default=10_000, description="Series that are followed at once.")
     max_payload_bytes: Count = Field(default=65_536, description="Longest payload that is looked at.")
     max_future_s: Seconds = Field(default=300.0, description="How far a reading's time may be ahead of its arrival.")
+    max_gap: Factor = Field(
+        default=12.0, description="A window restarts after a gap of more than so many of the series' own cadences."
+    )
     max_queue: Count = Field(
         default=10_000,
         description="Published messages that may wait for the broker; further ones are dropped and counted.",
@@ -275,7 +321,10 @@ class Settings(BaseSettings):
                 for o in alerts.overrides
             ),
             **alerts.model_dump(exclude={"threshold", "threshold_mode", "overrides"}),
-            **self.faults.model_dump(),
+            **self.faults.model_dump(exclude={"overrides"}),
+            limits=tuple(Limits(o.device, o.metric, **o.given()) for o in self.faults.overrides),
+            other_units=frozenset(m for m, unit in self.units.items() if unit.lower() not in TEMPERATURE_UNITS),
+            max_gap=self.limits.max_gap,
             max_future_s=self.limits.max_future_s,
             max_series=self.limits.max_devices,
         )

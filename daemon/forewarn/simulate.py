@@ -34,7 +34,13 @@ class Fault(StrEnum):
     STUCK = "stuck"  # the same reading again and again
     SILENCE = "silence"  # no readings
     DRIFT = "drift"  # away and back in a straight line
+    EXCURSION = "excursion"  # a few readings that no such sensor can measure
+    UNIT_CHANGE = "unit_change"  # °F instead of °C
+    APPROACH = "approach"  # slowly warmer, until somebody closes the door
 
+
+USUAL_FAULTS: Final = (Fault.SPIKE, Fault.LEVEL_SHIFT, Fault.STUCK, Fault.SILENCE, Fault.DRIFT)
+"""What is injected where nothing else is asked for; the others are for settings that say what is allowed."""
 
 # Fewest and most readings of a fault, and its size in °C.
 _LENGTH: Final = {
@@ -43,8 +49,18 @@ _LENGTH: Final = {
     Fault.STUCK: (40, 50),
     Fault.SILENCE: (40, 50),
     Fault.DRIFT: (20, 30),
+    Fault.EXCURSION: (1, 3),
+    Fault.UNIT_CHANGE: (40, 50),
+    Fault.APPROACH: (50, 70),
 }
-_SIZE: Final = {Fault.SPIKE: (4.0, 9.0), Fault.LEVEL_SHIFT: (3.0, 6.0), Fault.DRIFT: (8.0, 14.0)}
+_SIZE: Final = {
+    Fault.SPIKE: (4.0, 9.0),
+    Fault.LEVEL_SHIFT: (3.0, 6.0),
+    Fault.DRIFT: (8.0, 14.0),
+    Fault.EXCURSION: (60.0, 90.0),
+    Fault.APPROACH: (8.0, 14.0),
+}
+_UPWARDS: Final = (Fault.APPROACH,)
 RECOVERY: Final = 45  # readings that a device stays undisturbed after a fault
 _REST: Final = 10  # readings of the fleet after the end of the last fault
 
@@ -60,6 +76,7 @@ class FleetSpec:
         start_at: UTC epoch seconds.
         duration_s: simulated seconds.
         faults: the kinds to inject, in turn; none for an undisturbed fleet.
+        size: of the faults, as a multiple of the usual one.
         fault_every_s: mean seconds between two faults of one sensor.
         warm_up_s: undisturbed seconds at the start.
 
@@ -72,7 +89,8 @@ class FleetSpec:
     cadence_s: float = 60.0
     start_at: float = 1_767_225_600.0
     duration_s: float = DAY_S
-    faults: tuple[Fault, ...] = tuple(Fault)
+    faults: tuple[Fault, ...] = USUAL_FAULTS
+    size: float = 1.0
     fault_every_s: float = 6 * 3600.0
     warm_up_s: float = 2 * 3600.0
 
@@ -81,7 +99,7 @@ class FleetSpec:
         for name, least in (("n_device", 1), ("seed", 0), ("warm_up_s", 0)):
             if getattr(self, name) < least:
                 raise UsageError(f"simulate: {name} is {getattr(self, name)}: at least {least} is needed")
-        for name in ("cadence_s", "duration_s", "fault_every_s"):
+        for name in ("cadence_s", "duration_s", "fault_every_s", "size"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"simulate: {name} is {getattr(self, name)}: more than 0 is needed")
 
@@ -257,7 +275,8 @@ def _schedule(spec: FleetSpec) -> list[_Disturbance]:
         kind = spec.faults[len(chosen) % len(spec.faults)]
         first = first_step + int(span * (i + rng.random()) / n_fault)
         length = int(rng.integers(*_LENGTH[kind], endpoint=True))
-        size = float(rng.uniform(*_SIZE.get(kind, (0.0, 0.0))) * rng.choice((-1.0, 1.0)))
+        size = spec.size * float(rng.uniform(*_SIZE.get(kind, (0.0, 0.0))) * rng.choice((-1.0, 1.0)))
+        size = abs(size) if kind in _UPWARDS else size
         free = np.flatnonzero(free_from <= first)
         if len(free) and first + length + _REST <= spec.n_step:
             device = int(rng.choice(free))
@@ -273,5 +292,9 @@ def _disturb(value: Floats, disturbance: _Disturbance) -> None:
         part[:] = value[first - 1]
     elif disturbance.kind is Fault.DRIFT:
         part += np.interp(np.arange(1, length + 1) / (length + 1), (0.0, 0.7, 1.0), (0.0, disturbance.size, 0.0))
+    elif disturbance.kind is Fault.UNIT_CHANGE:
+        part[:] = 1.8 * part + 32.0
+    elif disturbance.kind is Fault.APPROACH:
+        part += np.linspace(0.0, disturbance.size, length)
     else:
         part += disturbance.size

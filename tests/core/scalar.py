@@ -5,12 +5,21 @@ The vectorised engine must agree with this to the bit. It shares no code with it
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
-from forewarn.core import faults, residuals
+from forewarn.core import conversions, crossings, faults, residuals
 from forewarn.core.ports import Forecaster
-from forewarn.core.rules import Rules
+from forewarn.core.rules import Limits, Rules
+
+
+class Told(NamedTuple):
+    """When an active alert was last told, and whether it is critical."""
+
+    at: float
+    critical: bool
 
 
 @dataclass
@@ -29,8 +38,10 @@ class Said:
 class ScalarSeries:
     """One series of a single-feature model."""
 
-    def __init__(self, forecaster: Forecaster, rules: Rules, threshold: float, absolute: bool) -> None:
-        self.forecaster, self.rules = forecaster, rules
+    def __init__(
+        self, forecaster: Forecaster, rules: Rules, threshold: float, absolute: bool, limits: Limits | None = None
+    ) -> None:
+        self.forecaster, self.rules, self.limits = forecaster, rules, limits or Limits()
         self.threshold, self.absolute = threshold, absolute
         self.window: list[float] = []
         self.last_at = self.last_received_at = self.last_value = math.nan
@@ -42,32 +53,69 @@ class ScalarSeries:
         self.cadence = math.nan
         self.exceeded: list[bool] = []
         self.calm = 0
-        self.active = self.critical = self.stuck = False
-        self.told_at = math.nan
+        self.told: dict[str, Told] = {}
+        self.path: list[float] = []  # that was forecast last
+        self.compared: list[float] = []  # what is left of the path that readings are compared with
+        self.n_path = self.n_ahead = 0
+        self.lead_error = [0.0] * forecaster.card.horizon
+        self.n_calm = {"range": 0, "rate": 0, "limit": 0, "forecast_limit": 0}
+        self.conversion: conversions.Conversion | None = None
+        self.fits, self.base, self.reach = 0, math.nan, math.nan
+        self.usual: list[float] = []
+        self.n_faulty = 0
 
     def take(self, at: float, received_at: float, value: float) -> Said:
         if not (math.isfinite(value) and math.isfinite(at)):
-            return Said("not_finite", alert=self.active)
+            return Said("not_finite")
         if abs(value) > float(np.finfo(np.float32).max):
-            return Said("out_of_range", alert=self.active)
+            return Said("out_of_range")
         if at > received_at + self.rules.max_future_s:
-            return Said("from_future", alert=self.active)
+            return Said("from_future")
         if at == self.last_at:
-            return Said("duplicate", alert=self.active)
+            return Said("duplicate")
         if at < self.last_at:
-            return Said("out_of_order", alert=self.active)
+            return Said("out_of_order")
+        change, interval = value - self.last_value, at - self.last_at
+        if self.n_interval >= faults.MIN_INTERVALS and interval > self.rules.max_gap * self.cadence:
+            self.window, self.path, self.compared = [], [], []
+            self.expected = math.nan
+        self._cadence(interval)
         said = self._judge(value)
-        self._alert(said, at)
-        if not math.isnan(self.expected):
-            self._learn(abs(value - self.expected))
-        change = value - self.last_value
-        if abs(change) > 0:
-            self.resolution = min(self.resolution, abs(change))
-        self._stuck(said, change)
-        self._cadence(received_at - self.last_received_at)
+        self._count_equal(change)
+        found: dict[str, tuple[bool, bool]] = {"residual": self._residual(said)}  # active, critical
+        found["stuck"] = (self._stuck(), False)
+        found["unit_change"] = (self._unit_change(said, value), False)
+        found["range"] = (self._held("range", not self.limits.low <= value <= self.limits.high), False)
+        rate = abs(change) / interval if not math.isnan(interval) else 0.0
+        found["rate"] = (self._held("rate", rate > self.limits.max_rate_per_s), False)
+        found["limit"] = (self._held("limit", self._passed(value)), False)
+        self._teach(value, change, faulty=any(found[kind][0] for kind in ("stuck", "range", "rate", "unit_change")))
         self.last_at, self.last_received_at, self.last_value = at, received_at, value
         self._look_ahead(value)
+        found["forecast_limit"] = (self._forecast_limit(value), False)
+        for kind, (active, critical) in found.items():
+            self._change(said, kind, active, critical, at)
+        said.alert = found["residual"][0]
         return said
+
+    def _change(self, said: Said, kind: str, active: bool, critical: bool, at: float) -> None:
+        told = self.told.get(kind)
+        if active and told is None:
+            said.changes.append((kind, "raised"))
+            self.told[kind] = Told(at, critical)
+        elif active and told and ((critical and not told.critical) or at >= told.at + self.rules.update_every_s):
+            said.changes.append((kind, "updated"))
+            self.told[kind] = Told(at, critical or told.critical)
+        elif told and not active:
+            said.changes.append((kind, "cleared"))
+            del self.told[kind]
+
+    def _held(self, kind: str, found: bool) -> bool:
+        self.n_calm[kind] = 0 if found else self.n_calm[kind] + 1
+        return found or (kind in self.told and self.n_calm[kind] < self.rules.clear_after)
+
+    def _passed(self, value: float) -> bool:
+        return value > self.limits.limit_above or value < self.limits.limit_below
 
     def _scale(self) -> float:
         known = self.resolution if math.isfinite(self.resolution) else 0.0
@@ -82,24 +130,77 @@ class ScalarSeries:
             said.score = abs(value - self.expected) / (1.0 if self.absolute else self._scale())
         return said
 
-    def _alert(self, said: Said, at: float) -> None:
+    def _residual(self, said: Said) -> tuple[bool, bool]:
         rules = self.rules
         exceeds = said.status == "scored" and said.score > self.threshold
         self.exceeded = [*self.exceeded, exceeds][-rules.raise_within :]
         self.calm = self.calm + 1 if said.score < rules.clear_ratio * self.threshold else 0
-        critical = said.score > rules.critical_ratio * self.threshold
-        if not self.active:
-            if exceeds and sum(self.exceeded) >= rules.raise_after:
-                said.changes.append(("residual", "raised"))
-                self.active, self.critical, self.told_at = True, critical, at
-        elif self.calm >= rules.clear_after:
-            said.changes.append(("residual", "cleared"))
-            self.active = self.critical = False
-            self.told_at = at
-        elif (critical and not self.critical) or at >= self.told_at + rules.update_every_s:
-            said.changes.append(("residual", "updated"))
-            self.critical, self.told_at = self.critical or critical, at
-        said.alert = self.active
+        raised = exceeds and sum(self.exceeded) >= rules.raise_after
+        active = self.calm < rules.clear_after if "residual" in self.told else raised
+        return active, said.score > rules.critical_ratio * self.threshold
+
+    def _unit_change(self, said: Said, value: float) -> bool:
+        if self.conversion is not None:
+            back = self.conversion.back(value)
+            near = self.reach if self.fits < conversions.EVIDENCE else abs(value - self.base)
+            if abs(back - self.base) <= near:
+                self.base, self.fits = back, self.fits + 1
+            else:
+                self._end_conversion()
+        elif said.status == "scored" and abs(value - self.expected) > conversions.JUMP * self._scale():
+            steps = [abs(float(np.float32(b)) - float(np.float32(a))) for a, b in pairwise(self.window)]
+            self.reach = max([self.band, 3.0 * self._scale(), *steps])
+            known = min(self.usual, default=math.inf) <= value <= max(self.usual, default=-math.inf)
+            for one in sorted(conversions.CONVERSIONS, key=lambda one: abs(one.back(value) - self.expected)):
+                far = abs(value - self.expected) > conversions.JUMP * self.reach
+                if far and not known and abs(one.back(value) - self.expected) <= self.reach:
+                    self.conversion, self.fits, self.base = one, 1, one.back(value)
+                break
+        else:
+            self.usual.append(value)
+        if self.conversion is None or self.fits < conversions.EVIDENCE:
+            return False
+        if self.fits >= self.rules.accept_after:
+            self._end_conversion()
+        return self.conversion is not None
+
+    def _end_conversion(self) -> None:
+        if self.conversion and self.fits >= conversions.EVIDENCE:
+            self.usual.append(self.conversion.factor * self.base + self.conversion.offset)
+        self.conversion = None
+
+    def _teach(self, value: float, change: float, *, faulty: bool) -> None:
+        faulty = faulty or self.conversion is not None
+        self.n_faulty = self.n_faulty + 1 if faulty else 0
+        teaches = not faulty or self.n_faulty > self.rules.accept_after
+        if teaches and not math.isnan(self.expected):
+            self._learn(abs(value - self.expected))
+        if abs(change) > 0:
+            self.resolution = min(self.resolution, abs(change))
+        if not teaches:
+            self.compared = []
+        elif self.compared:
+            lead = len(self.lead_error) - len(self.compared)
+            share = max(1.0 / (self.n_path + 1.0), 1.0 / crossings.MEMORY_PATHS)
+            error = abs(value - self.compared[0])
+            self.lead_error[lead] += (error - self.lead_error[lead]) * share
+            self.compared = self.compared[1:]
+            self.n_path += not self.compared
+
+    def _forecast_limit(self, value: float) -> bool:
+        if self.path and not self.compared:
+            self.compared = list(self.path)
+        most, worst = -math.inf, 0.0
+        for i, forecast in enumerate(self.path):
+            worst = max(worst, self.lead_error[i])
+            b = worst if self.n_path >= crossings.MIN_PATHS else self.mean * math.sqrt(i + 1)
+            over = max(forecast - self.limits.limit_above, self.limits.limit_below - forecast)
+            most = max(most, over / max(b, 1e-12))
+        passed = self._passed(value)
+        likely = most > crossings.quantile(self.rules.limit_probability) and self.n >= residuals.WARM_UP
+        self.n_ahead = self.n_ahead + 1 if likely and not passed else 0
+        still = self._held("forecast_limit", most > 0 and not passed)
+        return not passed and (("forecast_limit" in self.told and still) or self.n_ahead >= crossings.CONFIRM)
 
     def _learn(self, size: float) -> None:
         warm = self.n >= residuals.WARM_UP
@@ -112,20 +213,19 @@ class ScalarSeries:
             self.band = 2.456 * self.mean
         self.n += 1
 
-    def _stuck(self, said: Said, change: float) -> None:
+    def _count_equal(self, change: float) -> None:
         if change == 0.0:
             self.run += 1
         else:
-            self.longest = max(self.longest, self.run)
+            told = math.ceil(1.25 * max(self.longest, self.rules.stuck_min_run / self.rules.stuck_factor))
+            self.longest = max(self.longest, min(self.run, told) if "stuck" in self.told else self.run)
             self.n_change += self.run > 0
             self.run = 1
+
+    def _stuck(self) -> bool:
         limit = max(self.rules.stuck_factor * self.longest, self.rules.stuck_min_run)
-        stuck = self.run >= limit and self.n_change >= faults.MIN_CHANGES and self.rules.stuck
-        if self.stuck and change == 0.0:
-            stuck = True
-        if stuck != self.stuck:
-            said.changes.append(("stuck", "raised" if stuck else "cleared"))
-        self.stuck = stuck
+        known = self.n_change >= faults.MIN_CHANGES
+        return self.rules.stuck and ((known and self.run >= limit) or ("stuck" in self.told and self.run > 1))
 
     def _cadence(self, interval: float) -> None:
         if math.isnan(interval):
@@ -141,4 +241,5 @@ class ScalarSeries:
         self.window = [*self.window, value][-n_step:]
         if len(self.window) == n_step:
             window = np.array(self.window, np.float32).reshape(1, n_step, 1)
-            self.expected = float(self.forecaster.forecast(window)[0, 0])
+            self.path = [float(each) for each in self.forecaster.forecast(window)[0]]
+            self.expected = self.path[0]

@@ -11,6 +11,7 @@ from forewarn.core.readings import Batch, SeriesKey, status_name
 from forewarn.core.verdicts import Verdicts
 
 STEP_S = 10.0
+CONVERSIONS = ((1.8, 32.0), (1.0, 273.15))  # °C to °F, °C to K
 
 
 class Row(NamedTuple):
@@ -22,24 +23,44 @@ class Row(NamedTuple):
     value: float
 
 
+class _Sensor:
+    """A level with noise that shifts, slopes, stands still and changes its unit."""
+
+    def __init__(self, level: float) -> None:
+        self.level, self.slope = level, 0.0
+        self.held: float | None = None
+        self.conversion = (1.0, 0.0)
+
+    def reading(self, rng: np.random.Generator) -> float:
+        """The next one, to a tenth."""
+        self._wander(rng)
+        true = self.level + rng.normal(0, 0.3) if self.held is None else self.held
+        factor, offset = self.conversion
+        return round(float(factor * true + offset), 1)
+
+    def _wander(self, rng: np.random.Generator) -> None:
+        shift, turn, convert, hold = rng.random(4)
+        self.level += self.slope + (rng.normal(0, 15) if shift < 0.01 else 0.0)
+        if turn < 0.02:
+            self.slope = rng.normal(0, 0.8) if self.slope == 0 else 0.0
+        if abs(self.level) > 60.0:
+            self.level, self.slope = self.level / 3, 0.0
+        if convert < 0.07:
+            self.conversion = CONVERSIONS[int(rng.integers(len(CONVERSIONS)))] if convert < 0.02 else (1.0, 0.0)
+        if hold < 0.08:
+            self.held = round(self.level, 1) if hold < 0.03 else None
+
+
 def stream(seed: int, n: int = 600, n_device: int = 3) -> list[Row]:
-    """Noise around a level, with spikes, shifts, equal runs, gaps, and readings to reject."""
+    """Noise around a level, with spikes, shifts, slopes, equal runs, other units, gaps, and readings to reject."""
     rng = np.random.default_rng(seed)
-    level = rng.normal(4.0, 20.0, n_device)
+    sensors = [_Sensor(level) for level in rng.normal(4.0, 20.0, n_device).tolist()]
     clock = 1.7e9
-    held: dict[int, float] = {}
     rows = []
     for _ in range(n):
         clock += float(rng.choice([0.0, STEP_S / n_device, 400.0], p=[0.1, 0.88, 0.02]))
         i = int(rng.integers(n_device))
-        if rng.random() < 0.01:
-            level[i] += rng.normal(0, 15)
-        if rng.random() < 0.03:
-            held[i] = round(level[i], 1)
-        elif rng.random() < 0.05:
-            held.pop(i, None)
-        value = held.get(i, round(float(level[i] + rng.normal(0, 0.3)), 1))
-        at = clock
+        value, at = sensors[i].reading(rng), clock
         odd = rng.random()
         if odd < 0.02:
             value = float(rng.choice([np.nan, np.inf, 1e39, -1e300]))

@@ -45,10 +45,12 @@ def scores(value: Floats, expected: Floats, device: NDArray[np.int64], start: Ca
     previous = np.full(len(names), np.nan)
     for rows in _rounds(slots):
         slot = slots[rows]
-        judged = residuals.judge(table, slot, value[rows], expected[rows])
+        state = table.take(slot)
+        judged = residuals.judge(state, value[rows], expected[rows])
         out[rows] = np.where(judged.warm, judged.score, np.nan)
-        residuals.learn(table, slot, judged.residual, expected[rows])
-        residuals.see_change(table, slot, value[rows] - previous[slot])
+        residuals.learn(state, judged, np.isfinite(judged.residual))
+        residuals.see_change(state, value[rows] - previous[slot])
+        table.put(slot, state)
         previous[slot] = value[rows]
     return out
 

@@ -17,11 +17,16 @@ from forewarn.core.readings import SeriesKey
 
 
 class Kind(StrEnum):
-    """What an alert is about. `RESIDUAL` is the model's; the others are sensor faults."""
+    """What an alert is about. Its order is that of the events of one reading."""
 
-    RESIDUAL = "residual"
-    STUCK = "stuck"
+    RESIDUAL = "residual"  # not what the model expected
+    LIMIT = "limit"  # beyond the operator's limit
+    FORECAST_LIMIT = "forecast_limit"  # will be beyond it within the horizon
+    STUCK = "stuck"  # this and the following are sensor faults
     SILENT = "silent"
+    RANGE = "range"
+    RATE = "rate"
+    UNIT_CHANGE = "unit_change"
 
 
 class Severity(StrEnum):
@@ -47,12 +52,18 @@ class Alert:
         upper: of the band around `expected`.
         residual: value - expected.
         score: in the unit of `threshold`. For `residual` see `Verdicts.score`; for `stuck` the number of equal
-            readings; for `silent` the seconds since the last reading.
+            readings; for `silent` the seconds since the last reading; for `range` and `limit` how far beyond, for
+            `rate` the change a second, for `unit_change` the number of readings that fit the conversion, for
+            `forecast_limit` the probability.
         threshold: what the score went over.
         at: the reading's own time (for `silent`, the time of the check).
         received_at: its arrival.
         raised_at: `at` of the reading that raised the alert.
         window_started_at: the time of the oldest reading that the forecast was made from.
+        limit: for `range`, `limit` and `forecast_limit`, what was or will be passed, in the target's unit.
+        lead_s: for `forecast_limit`, seconds from the reading until then; None once the forecast says so no more.
+        probability: of it.
+        conversion: for `unit_change`, such as "°C to °F".
     """
 
     id: str
@@ -71,6 +82,10 @@ class Alert:
     received_at: float
     raised_at: float
     window_started_at: float | None
+    limit: float | None = None
+    lead_s: float | None = None
+    probability: float | None = None
+    conversion: str | None = None
 
     @property
     def duration_s(self) -> float:
@@ -138,9 +153,17 @@ class AlertBook:
         return AlertUpdated(self._active[place])
 
     def clear(self, alert: Alert) -> AlertCleared:
-        """End the active alert of the same series and kind; `alert` says how things stand now."""
+        """End the active alert of the same series and kind; `alert` says how things stand now.
+
+        Kept beside the id, the time of the raise and the severity: which limit and which conversion it was about.
+        """
         before = self._active.pop((alert.slot, alert.kind))
-        return AlertCleared(replace(alert, id=before.id, raised_at=before.raised_at, severity=before.severity))
+        kept = {name: getattr(before, name) for name in ("id", "raised_at", "severity", "limit", "conversion")}
+        return AlertCleared(replace(alert, **kept))
+
+    def get(self, slot: int, kind: Kind) -> Alert | None:
+        """The active alert of this kind as it was last told."""
+        return self._active.get((slot, kind))
 
     def forget(self, slot: int) -> list[AlertCleared]:
         """End every alert of a slot as it stands."""

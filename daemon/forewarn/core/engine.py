@@ -6,28 +6,33 @@ Rules that hold here:
   the bit, however they were cut into batches and whatever other series were among them.
 - Score first, learn after: a reading is judged against the forecast that was made before it came.
 - A reading that is rejected changes nothing.
+- Sensor faults never teach: a reading inside one does not enter the recent errors, until `accept_after` of them in a
+  row say that this is how the series is now.
 - Within a batch, the first readings of all series are judged together, then the second ones, and so on; each such
   round asks the forecaster once.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.core import faults, residuals, windows
+from forewarn.core import conversions, crossings, faults, limits, residuals, windows
 from forewarn.core.alerts import Alert, AlertBook, Event, Kind, SeriesEvicted, Severity, alert_id
 from forewarn.core.ports import Forecaster
 from forewarn.core.readings import Batch, Fleet, Floats, Mask, Outcome, SeriesKey, SeriesState, Slots
 from forewarn.core.rules import Rules
-from forewarn.core.slots import Column, Registry, Table
+from forewarn.core.rulings import Ruling
+from forewarn.core.slots import Column, Registry, State, Table
 from forewarn.core.snapshot import Snapshot
 from forewarn.core.verdicts import Verdicts
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _LAST = ("at", "received_at", "value", "expected", "lower", "upper", "residual", "score")
-_EXCEEDED_BITS = 32
-_ACTIVE = {kind: f"{kind}_active" for kind in Kind}  # columns: whether such an alert is active
+_BIT = {kind: 1 << i for i, kind in enumerate(Kind)}  # of the column `active`
+_FAULTS = (Kind.STUCK, Kind.RANGE, Kind.RATE, Kind.UNIT_CHANGE)  # at readings; a silent series has none
 
 PROTECTED_S = 86_400.0
 """How long a series that filled its window keeps its slot against newcomers, in seconds since its last reading."""
@@ -53,14 +58,14 @@ class Engine:
             windows.columns(card.n_step, len(card.features)),
             residuals.columns(card.calibration),
             faults.COLUMNS,
+            limits.COLUMNS,
+            conversions.COLUMNS,
+            crossings.columns(card.horizon),
             dict.fromkeys(_LAST, nan),
-            dict.fromkeys(_ACTIVE.values(), Column(np.bool_)),
             {
                 "forecast": Column(np.float32, (card.horizon,), np.nan),
-                "exceeded": Column(np.uint64),  # a bit for each of the last 32 readings
-                "calm": Column(np.int64),  # readings in a row below the clear threshold
-                "told_at": nan,  # when the active residual alert was last told
-                "critical": Column(np.bool_),
+                "active": Column(np.int64),  # a bit for each kind of alert that is active
+                "n_faulty": Column(np.int64),  # readings in a row inside sensor faults
             },
         )
 
@@ -108,13 +113,15 @@ class Engine:
             slot = self._registry.add(key)
             if slot >= self._table.rows:
                 self._table.grow(min(2 * self._table.rows, self._registry.cap))
-        self._set_threshold(slot, key)
+        self._set_rules(slot, key)
         return slot, events
 
-    def _set_threshold(self, slot: int, key: SeriesKey) -> None:
+    def _set_rules(self, slot: int, key: SeriesKey) -> None:
         threshold = self.rules.threshold_of(key, self.card.calibration.threshold_errors)
         self._table["threshold"][slot] = threshold.value
         self._table["absolute"][slot] = threshold.absolute
+        limits.set_limits(self._table, slot, self.rules.limits_of(key))
+        self._table["convertible"][slot] = self.rules.unit_change and key.metric not in self.rules.other_units
 
     def _longest_silent(self, now: float) -> int:
         n = self._registry.cap
@@ -130,114 +137,123 @@ class Engine:
 
     def _round(self, batch: Batch, rows: Slots, verdicts: Verdicts, told: list[_Told]) -> None:
         """Judge readings of distinct series."""
-        table = self._table
         slots, at = verdicts.slot[rows], batch.at[rows]
-        last_at = table["at"][slots]
-        verdicts.outcome[rows[at == last_at]] = Outcome.DUPLICATE
-        verdicts.outcome[rows[at < last_at]] = Outcome.OUT_OF_ORDER
-        kept = ~(at <= last_at)
-        if not kept.all():
-            rows, slots, at = rows[kept], slots[kept], at[kept]
+        state = self._table.take(slots)
+        last_at = state["at"]
+        rejected = at <= last_at
+        if rejected.any():
+            verdicts.outcome[rows[at == last_at]] = Outcome.DUPLICATE
+            verdicts.outcome[rows[at < last_at]] = Outcome.OUT_OF_ORDER
+            kept = ~rejected
+            rows, slots, at, state = rows[kept], slots[kept], at[kept], state[kept]
         values, received_at = batch.values[rows], batch.received_at[rows]
-        value = values[:, self._target]
-        judged = residuals.judge(table, slots, value, table["forecast"][slots, 0].astype(np.float64))
-        score = np.where(judged.warm, judged.score, 0.0)
-        started_at = table["window_at"][slots, 0]
-        change = value - table["value"][slots]
-        since = received_at - table["received_at"][slots]
+        change = values[:, self._target] - state["value"]
+        interval = at - state["at"]
+        gap = faults.after_gap(state, interval, self.rules.max_gap)
+        if gap.any():
+            windows.restart(state, gap)
+        faults.see_interval(state, received_at - state["received_at"], interval)
+        state["at"], state["received_at"], state["value"] = at, received_at, values[:, self._target]
 
-        table["at"][slots], table["received_at"][slots] = at, received_at
-        table["value"][slots], table["score"][slots] = value, score
-        for name in ("expected", "lower", "upper", "residual"):
-            table[name][slots] = getattr(judged, name)
+        judged = self._score(state, rows, verdicts)
+        started_at = state["window_at"][:, 0].copy()
+        rulings = self._rulings(state, judged, change, interval)
+        self._learn(state, judged, change, rulings)
+        self._look_ahead(state, at, values)
+        if self.rules.limits:
+            crossings.follow(state)
+            was = _was(state, Kind.FORECAST_LIMIT)
+            rulings[Kind.FORECAST_LIMIT] = crossings.rule(state, state["value"], was, self.rules)
+
+        before = state["active"].copy()
+        after = sum((ruling.active * _BIT[kind] for kind, ruling in rulings.items()), np.zeros(len(rows), np.int64))
+        state["active"] = after
+        self._table.put(slots, state)
+        verdicts.alert[rows] = rulings[Kind.RESIDUAL].active
+        for i in np.flatnonzero(before | after).tolist():
+            events = self._tell(int(slots[i]), i, rulings, float(started_at[i]))
+            told.extend((int(rows[i]), event) for event in events)
+
+    def _score(self, state: State, rows: Slots, verdicts: Verdicts) -> residuals.Judgement:
+        judged = residuals.judge(state, state["value"], state["forecast"][:, 0].astype(np.float64))
+        for name in ("expected", "lower", "upper", "residual", "score"):
+            state[name] = getattr(judged, name)
             getattr(verdicts, name)[rows] = getattr(judged, name)
-        verdicts.score[rows] = score
         verdicts.threshold[rows] = judged.threshold
         verdicts.outcome[rows[judged.warm]] = Outcome.SCORED
+        return judged
 
-        changed = self._residual_changes(slots, at, judged, score)
-        learnable = np.isfinite(judged.residual)
-        if learnable.any():
-            residuals.learn(table, slots[learnable], judged.residual[learnable], judged.expected[learnable])
-        residuals.see_change(table, slots, change)
-        faults.see_value(table, slots, change)
-        faults.see_arrival(table, slots, since)
-        for i in np.flatnonzero(changed | self._fault_changes(slots)).tolist():
-            events = self._tell(int(slots[i]), float(started_at[i]), bool(changed[i]))
-            told.extend((int(rows[i]), event) for event in events)
-        verdicts.alert[rows] = table[_ACTIVE[Kind.RESIDUAL]][slots]
-        self._look_ahead(slots, at, values)
+    def _rulings(
+        self, state: State, judged: residuals.Judgement, change: Floats, interval: Floats
+    ) -> dict[Kind, Ruling]:
+        """What every judge says that needs no newer forecast. A kind that is not judged has no ruling."""
+        rules, value = self.rules, state["value"]
+        faults.see_value(state, change, _was(state, Kind.STUCK), rules)
+        rulings = {Kind.RESIDUAL: residuals.rule(state, judged, _was(state, Kind.RESIDUAL), rules)}
+        if rules.stuck:
+            rulings[Kind.STUCK] = faults.stuck(state, _was(state, Kind.STUCK), rules)
+        if rules.unit_change:
+            rulings[Kind.UNIT_CHANGE] = conversions.rule(state, judged, value, self._target, rules.accept_after)
+        if rules.limits:
+            rulings[Kind.RANGE] = limits.out_of_range(state, value, _was(state, Kind.RANGE), rules)
+            rulings[Kind.RATE] = limits.too_fast(state, change, interval, _was(state, Kind.RATE), rules)
+            rulings[Kind.LIMIT] = limits.past_limit(state, value, _was(state, Kind.LIMIT), rules)
+        return rulings
 
-    def _look_ahead(self, slots: Slots, at: Floats, values: Floats) -> None:
-        full = windows.push(self._table, slots, at, values)
-        if len(full):
-            ready = slots[self._table["filled"][slots] >= self.card.n_step]
-            self._table["forecast"][ready] = self._forecast(full)
+    def _learn(self, state: State, judged: residuals.Judgement, change: Floats, rulings: dict[Kind, Ruling]) -> None:
+        """Learn from the readings that are inside no sensor fault."""
+        faulty = conversions.open_cases(state)
+        for kind in _FAULTS:
+            if kind in rulings:
+                faulty = faulty | rulings[kind].active
+        n_faulty = np.where(faulty, state["n_faulty"] + 1, 0)
+        state["n_faulty"] = n_faulty
+        teaches = ~faulty | (n_faulty > self.rules.accept_after)
+        residuals.learn(state, judged, teaches & np.isfinite(judged.residual))
+        residuals.see_change(state, change)
+        if self.rules.limits:
+            crossings.learn(state, state["value"], teaches)
+
+    def _look_ahead(self, state: State, at: Floats, values: Floats) -> None:
+        full = windows.push(state, at, values)
+        if full.all():
+            state["forecast"] = self._forecast(np.ascontiguousarray(state["window"]))
+        elif full.any():
+            state["forecast"][full] = self._forecast(state["window"][full])
 
     # -- alerts -----------------------------------------------------------------------------------------------------
 
-    def _residual_changes(self, slots: Slots, at: Floats, judged: residuals.Judgement, score: Floats) -> Mask:
-        """Move the masks of the residual alerts and return where an alert must be told."""
-        table, rules = self._table, self.rules
-        exceeds = judged.warm & (score > judged.threshold)
-        history = (table["exceeded"][slots] << np.uint64(1)) | exceeds
-        history &= np.uint64((1 << _EXCEEDED_BITS) - 1)
-        table["exceeded"][slots] = history
-        recent = np.bitwise_count(history & np.uint64((1 << rules.raise_within) - 1))
-        calm = np.where(score < rules.clear_ratio * judged.threshold, table["calm"][slots] + 1, 0)
-        table["calm"][slots] = calm
-
-        active = table[_ACTIVE[Kind.RESIDUAL]][slots]
-        raised = ~active & exceeds & (recent >= rules.raise_after)
-        cleared = active & (calm >= rules.clear_after)
-        critical = (active | raised) & (score > rules.critical_ratio * judged.threshold)
-        worse = active & critical & ~table["critical"][slots]
-        due = active & (at >= table["told_at"][slots] + rules.update_every_s)
-        told: Mask = raised | cleared | worse | due
-        table["told_at"][slots] = np.where(told, at, table["told_at"][slots])
-        table["critical"][slots] = ((table["critical"][slots] & active) | critical) & ~cleared
-        table[_ACTIVE[Kind.RESIDUAL]][slots] = (active | raised) & ~cleared
-        return told
-
-    def _fault_changes(self, slots: Slots) -> Mask:
-        """Move the masks of the fault alerts at a reading and return where an alert must be told."""
-        table = self._table
-        heard = table[_ACTIVE[Kind.SILENT]][slots]
-        table[_ACTIVE[Kind.SILENT]][slots] = False
-        before = table[_ACTIVE[Kind.STUCK]][slots]
-        run = table["run"][slots]
-        stuck = (
-            (run >= faults.run_limit(table, slots, self.rules)) if self.rules.stuck else np.zeros(len(slots), np.bool_)
-        )
-        stuck |= before & (run > 1)
-        table[_ACTIVE[Kind.STUCK]][slots] = stuck
-        changed: Mask = heard | (stuck != before)
-        return changed
-
-    def _tell(self, slot: int, started_at: float, residual_told: bool) -> Iterator[Event]:
-        """The events that bring the book in line with the masks of one slot."""
-        known = {alert.kind for alert in self._book.of(slot)}
+    def _tell(self, slot: int, i: int, rulings: dict[Kind, Ruling], started_at: float) -> Iterator[Event]:
+        """The events that bring the book in line with reading i of a round."""
         for kind in Kind:
-            active = bool(self._table[_ACTIVE[kind]][slot])
-            if active and (kind not in known or (residual_told and kind is Kind.RESIDUAL)):
-                yield self._book.observe(self._alert(slot, kind, started_at))
-            elif not active and kind in known:
-                now = float(self._table["received_at"][slot]) if kind is Kind.SILENT else None
-                yield self._book.clear(self._alert(slot, kind, started_at, now))
+            ruling, known = rulings.get(kind), self._book.get(slot, kind)
+            if ruling is not None and ruling.active[i]:
+                critical = ruling.critical is not None and bool(ruling.critical[i])
+                if known is None or self._due(known, critical, slot):
+                    alert = self._alert(slot, kind, ruling.score[i], ruling.threshold[i], started_at)
+                    severity = Severity.CRITICAL if critical else Severity.WARNING
+                    yield self._book.observe(replace(alert, severity=severity, **_details(ruling, i)))
+            elif known is not None:
+                score = 0.0 if ruling is None else ruling.score[i]
+                alert = self._alert(slot, kind, score, known.threshold, started_at)
+                yield self._book.clear(alert if ruling is None else replace(alert, **_details(ruling, i)))
 
-    def _alert(self, slot: int, kind: Kind, started_at: float, now: float | None = None) -> Alert:
+    def _due(self, known: Alert, critical: bool, slot: int) -> bool:
+        """Whether an alert that goes on must be told again."""
+        worse = critical and known.severity is not Severity.CRITICAL
+        return worse or bool(self._table["at"][slot] >= known.at + self.rules.update_every_s)
+
+    def _alert(self, slot: int, kind: Kind, score: float, threshold: float, started_at: float) -> Alert:
+        """An alert as of the series' last reading."""
         row = {name: _number(self._table[name][slot]) for name in _LAST}
-        at = row["at"] if now is None else now
-        received_at = row["received_at"] if now is None else now
-        assert at is not None  # noqa: S101 - a series has a slot only from its first accepted reading on
-        assert received_at is not None  # noqa: S101 - the same
+        at, received_at = float(self._table["at"][slot]), float(self._table["received_at"][slot])
+        if kind is Kind.SILENT:  # it ends with an arrival, and its raise was told at the daemon's own time
+            at = received_at
         series = self._registry.keys[slot]
-        score, threshold = self._measure(slot, kind, received_at)
-        serious = kind is Kind.RESIDUAL and bool(self._table["critical"][slot])
         return Alert(
             id=alert_id(series, kind, at),
             kind=kind,
-            severity=Severity.CRITICAL if serious else Severity.WARNING,
+            severity=Severity.WARNING,
             series=series,
             slot=slot,
             value=row["value"],
@@ -245,23 +261,13 @@ class Engine:
             lower=row["lower"],
             upper=row["upper"],
             residual=row["residual"],
-            score=score,
-            threshold=threshold,
+            score=float(score),
+            threshold=float(threshold),
             at=at,
             received_at=received_at,
             raised_at=at,
             window_started_at=_number(started_at),
         )
-
-    def _measure(self, slot: int, kind: Kind, now: float) -> tuple[float, float]:
-        """What an alert of this kind compares: its score and its threshold."""
-        table, one = self._table, np.array([slot])
-        if kind is Kind.RESIDUAL:
-            return float(table["score"][slot]), float(table["threshold"][slot])
-        if kind is Kind.STUCK:
-            return float(table["run"][slot]), float(faults.run_limit(table, one, self.rules)[0])
-        limit = faults.silence_limit(table, slot + 1, self.rules)[slot]
-        return now - float(table["received_at"][slot]), float(limit)
 
     # -- time -------------------------------------------------------------------------------------------------------
 
@@ -274,18 +280,18 @@ class Engine:
         """
         if not self.rules.silent:
             return []
-        n = len(self._registry.keys)
-        age = now - np.maximum(self._table["received_at"][:n], listening_since)
-        new = [
-            slot
-            for slot in faults.silent(self._table, age, self.rules).tolist()
-            if not self._table[_ACTIVE[Kind.SILENT]][slot]
-        ]
-        self._table[_ACTIVE[Kind.SILENT]][new] = True
-        return [
-            self._book.observe(self._alert(slot, Kind.SILENT, float(self._table["window_at"][slot, 0]), now))
-            for slot in new
-        ]
+        table, n = self._table, len(self._registry.keys)
+        age = now - np.maximum(table["received_at"][:n], listening_since)
+        silent = faults.silent(table, age, self.rules)
+        new = silent[(table["active"][silent] & _BIT[Kind.SILENT]) == 0]
+        table["active"][new] |= _BIT[Kind.SILENT]
+        threshold = faults.silence_limit(table, n, self.rules)
+        return [self._book.observe(self._silent(slot, float(threshold[slot]), now)) for slot in new.tolist()]
+
+    def _silent(self, slot: int, threshold: float, now: float) -> Alert:
+        silence = now - float(self._table["received_at"][slot])
+        alert = self._alert(slot, Kind.SILENT, silence, threshold, float(self._table["window_at"][slot, 0]))
+        return replace(alert, id=alert_id(alert.series, Kind.SILENT, now), at=now, received_at=now, raised_at=now)
 
     # -- views ------------------------------------------------------------------------------------------------------
 
@@ -301,11 +307,7 @@ class Engine:
         """Members of `SeriesState` for these slots."""
         table = self._table
         warm = np.isfinite(table["forecast"][slots, 0]) & (table["n_residual"][slots] >= residuals.WARM_UP)
-        active = (
-            table[_ACTIVE[Kind.RESIDUAL]][slots]
-            | table[_ACTIVE[Kind.STUCK]][slots]
-            | table[_ACTIVE[Kind.SILENT]][slots]
-        )
+        active = table["active"][slots] != 0
         state = np.where(warm, SeriesState.OK, SeriesState.WARMING_UP)
         return np.where(active, SeriesState.ALERT, state).astype(np.uint8)
 
@@ -328,7 +330,7 @@ class Engine:
         return Snapshot(self.card.features, tuple(self._registry.keys), tuple(self._book), self._table.dump(n))
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go on from a snapshot. Thresholds are those of the present rules.
+        """Go on from a snapshot. Thresholds and limits are those of the present rules.
 
         Raises:
             ValueError: where the snapshot is of a model with other features, steps or leads, or has more series than
@@ -339,7 +341,7 @@ class Engine:
         self._table.load(snapshot.columns, len(snapshot.keys))
         self._registry = Registry(self._registry.cap)
         for key in snapshot.keys:
-            self._set_threshold(self._registry.add(key), key)
+            self._set_rules(self._registry.add(key), key)
         self._book.load(snapshot.alerts)
 
 
@@ -358,6 +360,19 @@ def _rounds(slots: Slots) -> Iterator[NDArray[np.intp]]:
     nth[order] = row - np.maximum.accumulate(np.where(first, row, 0))
     by_round = np.argsort(nth, kind="stable")
     yield from np.split(by_round, np.cumsum(np.bincount(nth))[:-1])
+
+
+def _was(state: State, kind: Kind) -> Mask:
+    """Whether such an alert was active before the reading."""
+    active: Mask = (state["active"] & _BIT[kind]) != 0
+    return active
+
+
+def _details(ruling: Ruling, i: int) -> dict[str, Any]:
+    """The fields of an alert that only some kinds have."""
+    columns = {name: getattr(ruling, name) for name in ("limit", "lead_s", "probability")}
+    found: dict[str, Any] = {name: None if c is None else _number(c[i]) for name, c in columns.items()}
+    return found | {"conversion": None if ruling.conversion is None else ruling.conversion[i]}
 
 
 def _number(value: float) -> float | None:

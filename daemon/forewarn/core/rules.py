@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from math import inf
 
 from forewarn.core.readings import SeriesKey
 
@@ -38,6 +39,36 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What the series whose device and metric match these shell-style patterns must not do; infinite for no limit.
+
+    Attributes:
+        device: pattern.
+        metric: pattern.
+        low: a reading below cannot have been measured.
+        high: nor one above.
+        max_rate_per_s: nor a change from one reading to the next of more than this a second.
+        limit_below: somebody must know when a reading is below, and before it is.
+        limit_above: the same above.
+    """
+
+    device: str = "*"
+    metric: str = "*"
+    low: float = -inf
+    high: float = inf
+    max_rate_per_s: float = inf
+    limit_below: float = -inf
+    limit_above: float = inf
+
+    def matches(self, series: SeriesKey) -> bool:
+        """Whether they are for that series."""
+        return fnmatchcase(series.device, self.device) and fnmatchcase(series.metric, self.metric)
+
+
+_NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """How readings become alerts.
 
@@ -56,6 +87,12 @@ class Rules:
         silent: whether silence is judged.
         silent_factor: how many of the series' own cadences (the 95 % quantile of its arrival intervals).
         silent_min_s: shortest silence that can be called one, in seconds.
+        unit_change: whether a change of the unit of temperature is looked for.
+        other_units: metrics whose unit is known and is none of temperature.
+        limits: the first that matches a series holds for it.
+        limit_probability: from which on a limit is said to be passed within the horizon, 0.5 to 1.
+        accept_after: readings in a row inside sensor faults from which on they teach the judges all the same.
+        max_gap: a window restarts after a gap of more than so many of the series' own cadences.
         max_future_s: how far a reading's own time may be ahead of its arrival, in seconds.
         max_series: the device cap.
     """
@@ -74,6 +111,12 @@ class Rules:
     silent: bool = True
     silent_factor: float = 5.0
     silent_min_s: float = 30.0
+    unit_change: bool = True
+    other_units: frozenset[str] = frozenset()
+    limits: tuple[Limits, ...] = ()
+    limit_probability: float = 0.8
+    accept_after: int = 256
+    max_gap: float = 12.0
     max_future_s: float = 300.0
     max_series: int = 10_000
 
@@ -88,3 +131,7 @@ class Rules:
         if chosen.value is not None:
             return chosen
         return Threshold(DEFAULT_THRESHOLD_ERRORS if calibrated is None else calibrated, absolute=False)
+
+    def limits_of(self, series: SeriesKey) -> Limits:
+        """The limits of one series."""
+        return next((limits for limits in self.limits if limits.matches(series)), _NO_LIMITS)

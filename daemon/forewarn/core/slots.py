@@ -13,7 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from forewarn.core.readings import SeriesKey
+from forewarn.core.readings import SeriesKey, Slots
+
+State = NDArray[Any]
+"""Records of a `Table`: the state of the series of a round, worked on in place between `take` and `put`."""
 
 
 class Column(NamedTuple):
@@ -25,7 +28,10 @@ class Column(NamedTuple):
 
 
 class Table:
-    """Named columns over one axis of slots."""
+    """Named columns over one axis of slots, kept as one array of records: a slot's whole state lies side by side.
+
+    So `take` and `put` move all that a batch's series know in one copy each, however many columns there are.
+    """
 
     def __init__(self, *columns: Mapping[str, Column], rows: int = 64) -> None:
         """Make the columns of all these parts, with `rows` fresh rows.
@@ -33,38 +39,56 @@ class Table:
         Raises:
             ValueError: where two parts use one name.
         """
-        self._columns: dict[str, Column] = {}
+        joined: dict[str, Column] = {}
         for part in columns:
-            if self._columns.keys() & part.keys():
-                raise ValueError(f"columns {self._columns.keys() & part.keys()} stand for two things")
-            self._columns |= part
-        self._arrays = {name: self._fresh(name, rows) for name in self._columns}
-        self.rows = rows
+            if joined.keys() & part.keys():
+                raise ValueError(f"columns {joined.keys() & part.keys()} stand for two things")
+            joined |= part
+        self._dtype = np.dtype([(name, column.dtype, column.shape) for name, column in joined.items()], align=True)
+        self._opaque = np.dtype((np.void, self._dtype.itemsize))  # as bytes: numpy copies records field by field
+        self._blank = np.zeros(1, self._dtype)
+        for name, column in joined.items():
+            self._blank[name] = column.fill
+        self._rows = self._fresh(rows)
 
-    def _fresh(self, name: str, rows: int) -> NDArray[Any]:
-        column = self._columns[name]
-        return np.full((rows, *column.shape), column.fill, column.dtype)
+    def _fresh(self, rows: int) -> NDArray[Any]:
+        return np.repeat(self._blank.view(self._opaque), rows)
+
+    @property
+    def rows(self) -> int:
+        """How many there are, in use or not."""
+        return len(self._rows)
+
+    @property
+    def row_bytes(self) -> int:
+        """What one series takes."""
+        return self._dtype.itemsize
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """The whole column, rows not in use included."""
-        return self._arrays[name]
+        column: NDArray[Any] = self._rows.view(self._dtype)[name]
+        return column
+
+    def take(self, slots: Slots) -> State:
+        """A copy of these rows, as an array of records `(n,)` whose fields are the columns."""
+        return self._rows[slots].view(self._dtype)
+
+    def put(self, slots: Slots, state: State) -> None:
+        """Write back what `take` gave for these distinct slots."""
+        self._rows[slots] = state.view(self._opaque)
 
     def grow(self, rows: int) -> None:
         """Have at least `rows` rows."""
-        if rows <= self.rows:
-            return
-        for name, array in self._arrays.items():
-            self._arrays[name] = np.concatenate([array, self._fresh(name, rows - self.rows)])
-        self.rows = rows
+        if rows > self.rows:
+            self._rows = np.concatenate([self._rows, self._fresh(rows - self.rows)])
 
     def reset(self, slot: int) -> None:
         """Make one row fresh again."""
-        for name, array in self._arrays.items():
-            array[slot] = self._columns[name].fill
+        self._rows[slot] = self._fresh(1)[0]
 
     def dump(self, rows: int) -> dict[str, NDArray[Any]]:
         """Copies of the first `rows` rows of every column."""
-        return {name: array[:rows].copy() for name, array in self._arrays.items()}
+        return {name: self[name][:rows].copy() for name in self._dtype.names or ()}
 
     def load(self, arrays: Mapping[str, NDArray[Any]], rows: int) -> None:
         """Take the first `rows` rows from `dump`'s result.
@@ -72,13 +96,13 @@ class Table:
         Raises:
             ValueError: where a column is missing or of another type or shape.
         """
-        for name, own in self._arrays.items():
-            given = arrays.get(name)
+        for name in self._dtype.names or ():
+            given, own = arrays.get(name), self[name]
             if given is None or given.dtype != own.dtype or given.shape != (rows, *own.shape[1:]):
                 raise ValueError(f"column {name} is missing or has another type or shape")
         self.grow(rows)
-        for name, own in self._arrays.items():
-            own[:rows] = arrays[name]
+        for name in self._dtype.names or ():
+            self[name][:rows] = arrays[name]
 
 
 class Registry:

@@ -40,8 +40,7 @@ class Verdicts:
     @classmethod
     def blank(cls, n: int) -> "Verdicts":
         """Columns of length n with nothing said yet."""
-        nan = [np.full(n, np.nan) for _ in range(5)]
-        expected, lower, upper, residual, threshold = nan
+        expected, lower, upper, residual, threshold = np.full((5, n), np.nan)
         return cls(
             outcome=np.full(n, Outcome.WARMING_UP, np.uint8),
             slot=np.full(n, -1, np.int64),

@@ -1,16 +1,15 @@
 """The rolling windows of all series, in one array `(n_series, n_step, n_feature)`.
 
-A row is kept in chronological order: a reading shifts it by one. That moves `n_step` numbers where a ring would move
+A window restarts after a gap of more than `max_gap` of the series' own cadences in the readings' own time, and what was
+forecast before the gap is dropped. A shorter gap is passed over: the reading after it follows the one before. A row is
+kept in chronological order: a reading shifts it by one. That moves `n_step` numbers where a ring would move
 one, but the gathered rows are then exactly the batch that the model wants, so the copy is needed anyway.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-from forewarn.core.readings import Floats, Slots
-from forewarn.core.slots import Column, Table
+from forewarn.core.readings import Floats, Mask
+from forewarn.core.slots import Column, State
 
 
 def columns(n_step: int, n_feature: int) -> dict[str, Column]:
@@ -22,24 +21,22 @@ def columns(n_step: int, n_feature: int) -> dict[str, Column]:
     }
 
 
-def push(table: Table, slots: Slots, at: Floats, values: Floats) -> NDArray[np.float32]:
-    """Append one reading to each of these distinct slots.
+def restart(state: State, gap: Mask) -> None:
+    """Empty the windows of these series; what was learnt of their errors stays."""
+    state["filled"][gap] = 0
+    state["window_at"][gap] = np.nan
+    state["forecast"][gap] = np.nan
+    state["path_age"][gap] = -1
 
-    Returns:
-        `(n_full, n_step, n_feature)`: the windows of those slots, in order, whose window is now full.
-    """
-    windows = _shifted(table["window"], slots, values)
-    _shifted(table["window_at"], slots, at)
-    n_step = windows.shape[1]
-    filled = np.minimum(table["filled"][slots] + 1, n_step)
-    table["filled"][slots] = filled
-    full: NDArray[np.float32] = windows[filled == n_step]
+
+def push(state: State, at: Floats, values: Floats) -> Mask:
+    """Append one reading to each window and return which windows are now full."""
+    for name, newest in (("window", values), ("window_at", at)):
+        column = state[name]
+        column[:, :-1] = column[:, 1:]
+        column[:, -1] = newest
+    n_step = state["window"].shape[1]
+    filled = np.minimum(state["filled"] + 1, n_step)
+    state["filled"] = filled
+    full: Mask = filled == n_step
     return full
-
-
-def _shifted(column: NDArray[Any], slots: Slots, newest: Floats) -> NDArray[Any]:
-    rows = np.empty((len(slots), *column.shape[1:]), column.dtype)
-    rows[:, :-1] = column[slots, 1:]
-    rows[:, -1] = newest
-    column[slots] = rows
-    return rows

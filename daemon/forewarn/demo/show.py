@@ -27,7 +27,7 @@ from forewarn.demo.daemon import DaemonProcess
 from forewarn.demo.tally import Tally, TimedFault
 from forewarn.errors import ForewarnError, UsageError
 from forewarn.replay import publish, simulation_messages
-from forewarn.simulate import RECOVERY, Fault, FleetSpec, Simulation, simulate
+from forewarn.simulate import RECOVERY, USUAL_FAULTS, Fault, FleetSpec, Simulation, simulate
 
 if TYPE_CHECKING:
     from forewarn.demo.view import View
@@ -58,7 +58,7 @@ class DemoSpec:
     duration_s: float | None = None
     n_device: int = 12
     seed: int = 1
-    faults: tuple[Fault, ...] = tuple(Fault)
+    faults: tuple[Fault, ...] = USUAL_FAULTS
     speed: float = 300.0
 
     def __post_init__(self) -> None:
