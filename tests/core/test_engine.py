@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from forewarn.core.alerts import AlertCleared, AlertRaised, AlertUpdated, Kind, SeriesEvicted, Severity
 from forewarn.core.card import Calibration
@@ -333,6 +334,20 @@ def test_eviction_does_not_depend_on_batch_sizes(sizes: list[int]) -> None:
     assert parts.verdicts == whole.verdicts
     assert parts.events == whole.events
     assert any(name == "SeriesEvicted" for name, _ in whole.events)
+
+
+def test_a_model_that_overflows_says_nothing_and_the_series_goes_on_when_it_is_back() -> None:
+    class Overflowing(HalfTrend):
+        def forecast(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+            return np.where(windows[:, -1] > 100.0, np.inf, super().forecast(windows)).astype(np.float32)
+
+    engine = Engine(Overflowing(), QUICK)
+    rows = calm(60)
+    engine.ingest(batch(rows))
+    verdicts = engine.ingest(batch(following(rows, [150.0, 4.0, 4.1, 4.0])))
+    assert verdicts.outcome.tolist() == [Outcome.SCORED, Outcome.WARMING_UP, Outcome.SCORED, Outcome.SCORED]
+    assert np.isnan(verdicts.expected[1])
+    assert np.isfinite(verdicts.score).all()
 
 
 def test_the_band_holds_about_95_percent_of_the_readings() -> None:

@@ -216,10 +216,10 @@ class Engine:
 
     def _look_ahead(self, state: State, at: Floats, values: Floats) -> None:
         full = windows.push(state, at, values)
-        if full.all():
-            state["forecast"] = self._forecast(np.ascontiguousarray(state["window"]))
-        elif full.any():
-            state["forecast"][full] = self._forecast(state["window"][full])
+        if not full.any():
+            return
+        path = self._forecast(np.ascontiguousarray(state["window"][full]))
+        state["forecast"][full] = np.where(np.isfinite(path), path, np.nan)  # a model may overflow on absurd levels
 
     # -- alerts -----------------------------------------------------------------------------------------------------
 
