@@ -59,11 +59,6 @@ class Table:
         """How many there are, in use or not."""
         return len(self._rows)
 
-    @property
-    def row_bytes(self) -> int:
-        """What one series takes."""
-        return self._dtype.itemsize
-
     def __getitem__(self, name: str) -> NDArray[Any]:
         """The whole column, rows not in use included."""
         column: NDArray[Any] = self._rows.view(self._dtype)[name]

@@ -22,7 +22,7 @@ class Verdicts:
         residual: value - expected.
         score: |residual| in the unit of `threshold`; 0 unless scored. Finite in every row.
         threshold: the score above which a reading exceeds.
-        alert: `(n,)` bool: a residual alert is active on the series after this reading.
+        alert: `(n,)` bool: a residual alert is active on the series after this reading; False for a rejected one.
         events: what happened, in the order of the readings.
     """
 
