@@ -1,11 +1,25 @@
 """What the core needs from outside, as protocols. An adapter satisfies one by its shape, not by inheritance."""
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.core.card import ModelCard
+
+
+class Forecast(NamedTuple):
+    """What a model says to n windows, float32. Not a number where it overflowed.
+
+    Attributes:
+        path: `(n, horizon)` the target at leads 1..horizon, in its unit.
+        block_mean: `(n, n_block)` the mean of the target over each of the next `card.BLOCKS` readings, in its unit.
+        block_log_scale: `(n, n_block)` natural logarithm of the error to expect of `block_mean`, the error in the unit.
+    """
+
+    path: NDArray[np.float32]
+    block_mean: NDArray[np.float32]
+    block_log_scale: NDArray[np.float32]
 
 
 class Forecaster(Protocol):
@@ -16,14 +30,14 @@ class Forecaster(Protocol):
         """The contract that the model was exported with."""
         ...
 
-    def forecast(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
         """Forecast the next readings of the target from windows of engineering units.
 
         Args:
             windows: `(n, n_step, n_feature)`, oldest reading first, features in the card's order.
+            spread: `(n,)` standard deviation of the target over the series' history, in its unit.
 
         Returns:
-            `(n, horizon)`: the target at leads 1..horizon, in the target's unit. Row i depends on window i alone and
-            is the same bits whatever else is in the batch.
+            Row i depends on window i and spread i alone and is the same bits whatever else is in the batch.
         """
         ...
