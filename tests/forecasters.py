@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.core.card import Calibration, Feature, ModelCard
+from forewarn.core.ports import Forecast
 
 
 def card(
@@ -28,8 +29,10 @@ class HalfTrend:
         self.card = of or card()
         self.calls = 0
 
-    def forecast(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
         self.calls += 1
         last, before = windows[:, -1, 0], windows[:, -2, 0]
         step = (last - before) * np.float32(0.5)
-        return np.stack([last + step, last + 2 * step], axis=1)
+        path = np.stack([last + step, last + 2 * step], axis=1)
+        scale = np.log(np.abs(step) + np.float32(0.1) * spread + np.float32(1e-3))
+        return Forecast(path, path, np.stack([scale, scale + 1], axis=1))

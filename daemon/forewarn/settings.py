@@ -128,7 +128,7 @@ class InputSettings(_Section):
 
 
 class ThresholdOverride(_Section):
-    """Another threshold for some series."""
+    """Another threshold of the judge `residual` for some series."""
 
     device: str = Field(default="*", description="Shell-style pattern of device names.")
     metric: str = Field(default="*", description="Shell-style pattern of metric names.")
@@ -137,23 +137,35 @@ class ThresholdOverride(_Section):
 
 
 class AlertSettings(_Section):
-    """When a residual becomes an alert."""
+    """When a reading becomes an alert."""
 
+    detector: Literal["tail", "residual"] = Field(
+        default="tail",
+        description="`tail`: how rare the latest readings are on this series, in level, forecast error, daily rhythm and "
+        "spread; `residual`: one reading's distance from its forecast, over a threshold.",
+    )
+    sensitivity: float = Field(
+        default=1.0, ge=0.001, le=7, description="`tail`: expected alerts per device and month; less is quieter."
+    )
     threshold_mode: Literal["errors", "absolute"] = Field(
         default="errors",
-        description="`errors`: multiples of the series' own recent mean absolute error; `absolute`: the metric's unit.",
+        description="`residual`: in `errors`, multiples of the series' own recent mean absolute error, or `absolute`, the metric's unit.",
     )
     threshold: Positive | None = Field(
-        default=None, description="Without it, the model's own calibrated threshold counts, or 8 errors."
+        default=None,
+        description="`residual`: above which score; without it, the model's own calibrated threshold counts, or 8 errors.",
     )
     clear_ratio: float = Field(
-        default=0.5, gt=0, le=1, description="An alert clears below this share of the threshold."
+        default=0.5, gt=0, le=1, description="`residual`: an alert clears below this share of the threshold."
     )
     clear_after: int = Field(
         default=3, ge=1, le=10_000, description="Readings in a row below it before an alert clears."
     )
     raise_after: int = Field(
-        default=1, ge=1, le=32, description="An alert is raised when so many readings exceed the threshold, k …"
+        default=1,
+        ge=1,
+        le=32,
+        description="`residual`: an alert is raised when so many readings exceed the threshold, k …",
     )
     raise_within: int = Field(default=1, ge=1, le=32, description="… of the last so many, m.")
     critical_ratio: Factor = Field(default=2.0, description="An alert is critical at this multiple of the threshold.")

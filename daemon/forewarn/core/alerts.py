@@ -19,7 +19,8 @@ from forewarn.core.readings import SeriesKey
 class Kind(StrEnum):
     """What an alert is about. Its order is that of the events of one reading."""
 
-    RESIDUAL = "residual"  # not what the model expected
+    ANOMALY = "anomaly"  # unusual for this series: the judge "tail"
+    RESIDUAL = "residual"  # not what the model expected of this reading: the judge "residual"
     LIMIT = "limit"  # beyond the operator's limit
     FORECAST_LIMIT = "forecast_limit"  # will be beyond it within the horizon
     STUCK = "stuck"  # this and the following are sensor faults
@@ -51,8 +52,8 @@ class Alert:
         lower: of the band around `expected`.
         upper: of the band around `expected`.
         residual: value - expected.
-        score: in the unit of `threshold`. For `residual` see `Verdicts.score`; for `stuck` the number of equal
-            readings; for `silent` the seconds since the last reading; for `range` and `limit` how far beyond, for
+        score: in the unit of `threshold`. For `anomaly` and `residual` see `Verdicts.score`; for `stuck` the number of
+            equal readings; for `silent` the seconds since the last reading; for `range` and `limit` how far beyond, for
             `rate` the change a second, for `unit_change` the number of readings that fit the conversion, for
             `forecast_limit` the probability.
         threshold: what the score went over.
@@ -64,6 +65,11 @@ class Alert:
         lead_s: for `forecast_limit`, seconds from the reading until then; None once the forecast says so no more.
         probability: of it.
         conversion: for `unit_change`, such as "°C to °F".
+        stream: for `anomaly`, the name in `deviations.STREAMS` of what is most unusual.
+        observed: what came, of that stream, in the target's unit.
+        usual: what was expected of it.
+        since_at: when it began.
+        once_in_months: about how rare that is on one device.
     """
 
     id: str
@@ -86,6 +92,11 @@ class Alert:
     lead_s: float | None = None
     probability: float | None = None
     conversion: str | None = None
+    stream: str | None = None
+    observed: float | None = None
+    usual: float | None = None
+    since_at: float | None = None
+    once_in_months: float | None = None
 
     @property
     def duration_s(self) -> float:
@@ -122,6 +133,9 @@ class SeriesEvicted:
     slot: int
 
 
+ABOUT = ("limit", "conversion", "stream", "observed", "usual", "since_at", "once_in_months")
+"""The fields that say what an alert is about: at its end they are those of the last message before."""
+
 Event = AlertRaised | AlertUpdated | AlertCleared | SeriesEvicted
 
 
@@ -155,10 +169,10 @@ class AlertBook:
     def clear(self, alert: Alert) -> AlertCleared:
         """End the active alert of the same series and kind; `alert` says how things stand now.
 
-        Kept beside the id, the time of the raise and the severity: which limit and which conversion it was about.
+        Kept beside the id, the time of the raise and the severity: what it was about.
         """
         before = self._active.pop((alert.slot, alert.kind))
-        kept = {name: getattr(before, name) for name in ("id", "raised_at", "severity", "limit", "conversion")}
+        kept = {name: getattr(before, name) for name in ("id", "raised_at", "severity", *ABOUT)}
         return AlertCleared(replace(alert, **kept))
 
     def get(self, slot: int, kind: Kind) -> Alert | None:

@@ -1,8 +1,8 @@
 """The model card: the one contract between trainer and daemon, embedded in the ONNX file's metadata.
 
 An ONNX model of `forewarn` has the inputs `window`, float32 `(batch, n_step, n_feature)`, and `spread`, float32
-`(batch,)`, and the outputs `forecast` `(batch, horizon)`, `block_mean` and `block_log_scale` `(batch, len(BLOCKS))`: see
-`core.ports.Forecast`. All are in engineering units: normalisation is inside the graph. The metadata key `CARD_KEY`
+`(batch,)`, and the outputs `forecast` `(batch, horizon)`, `block_mean` and `block_log_scale` `(batch, len(BLOCKS))`:
+see `core.ports.Forecast`. All are in engineering units: normalisation is inside the graph. The metadata key `CARD_KEY`
 holds the card as JSON and `GOLDEN_KEY` a golden sample, an input and the output that torch gave for it.
 """
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import inf
+from typing import Literal
 
 from forewarn.core.readings import SeriesKey
 
@@ -73,11 +74,14 @@ class Rules:
     """How readings become alerts.
 
     Attributes:
-        threshold: for every series that no override matches.
+        detector: which judge says that a reading is not as it should be: "tail" (`anomalies.py`) or "residual"
+            (`residuals.py`).
+        sensitivity: of "tail", the expected number of alerts per device and month.
+        threshold: of "residual", for every series that no override matches.
         overrides: the first that matches a series wins.
-        raise_after: k of "k of the last m readings exceed".
+        raise_after: of "residual", k of "k of the last m readings exceed".
         raise_within: m of it, 1 to 32.
-        clear_ratio: an alert may clear once the score is below this share of the threshold (hysteresis).
+        clear_ratio: of "residual", an alert may clear once the score is below this share of the threshold (hysteresis).
         clear_after: readings in a row that must be below before it does.
         critical_ratio: an alert is critical at this multiple of the threshold.
         update_every_s: seconds between the signs of life of a lasting alert.
@@ -97,6 +101,8 @@ class Rules:
         max_series: the device cap.
     """
 
+    detector: Literal["tail", "residual"] = "tail"
+    sensitivity: float = 1.0
     threshold: Threshold = Threshold()
     overrides: tuple[Override, ...] = ()
     raise_after: int = 1

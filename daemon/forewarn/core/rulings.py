@@ -7,6 +7,7 @@ were active before and tells what changed. Another kind of alert is another memb
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forewarn.core.readings import Floats, Mask
 from forewarn.core.slots import State
@@ -25,6 +26,10 @@ class Ruling:
         lead_s: seconds from the reading until then.
         probability: of it.
         conversion: for each reading the name of the conversion that it looks like.
+        stream: index of the stream of deviation that is most unusual.
+        observed: what came, of that stream, in the target's unit.
+        usual: what was expected of it.
+        since_at: when it began, UTC epoch seconds.
     """
 
     active: Mask
@@ -35,6 +40,10 @@ class Ruling:
     lead_s: Floats | None = None
     probability: Floats | None = None
     conversion: list[str | None] | None = None
+    stream: NDArray[np.intp] | None = None
+    observed: Floats | None = None
+    usual: Floats | None = None
+    since_at: Floats | None = None
 
 
 def held(state: State, calm: str, found: Mask, active: Mask, clear_after: int) -> Mask:

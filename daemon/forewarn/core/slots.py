@@ -7,7 +7,7 @@ Rules that hold here:
   longest; series that filled their window are spared while they are alive, so a flood of made-up names evicts itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,18 +86,33 @@ class Table:
         return {name: self[name][:rows].copy() for name in self._dtype.names or ()}
 
     def load(self, arrays: Mapping[str, NDArray[Any]], rows: int) -> None:
-        """Take the first `rows` rows from `dump`'s result.
+        """Take the first `rows` rows from `dump`'s result. A column that it has not stays fresh.
 
         Raises:
-            ValueError: where a column is missing or of another type or shape.
+            ValueError: where a column is of another type or shape.
         """
-        for name in self._dtype.names or ():
-            given, own = arrays.get(name), self[name]
-            if given is None or given.dtype != own.dtype or given.shape != (rows, *own.shape[1:]):
-                raise ValueError(f"column {name} is missing or has another type or shape")
-        self.grow(rows)
-        for name in self._dtype.names or ():
+        known = [name for name in self._dtype.names or () if name in arrays]
+        for name in known:
+            given, own = arrays[name], self[name]
+            if given.dtype != own.dtype or given.shape != (rows, *own.shape[1:]):
+                raise ValueError(f"column {name} has another type or shape")
+        self._rows = self._fresh(max(rows, self.rows))
+        for name in known:
             self[name][:rows] = arrays[name]
+
+
+def rows_of(state: State, chosen: NDArray[np.bool_]) -> State:
+    """A copy of some records. As bytes: numpy copies records field by field."""
+    return state.view(_bytes(state))[chosen].view(state.dtype)
+
+
+def put_rows(state: State, chosen: NDArray[np.bool_], part: State) -> None:
+    """Write back what `rows_of` gave."""
+    state.view(_bytes(state))[chosen] = part.view(_bytes(state))
+
+
+def _bytes(state: State) -> np.dtype[np.void]:
+    return np.dtype((np.void, state.dtype.itemsize))
 
 
 class Registry:
@@ -106,8 +121,12 @@ class Registry:
     def __init__(self, cap: int) -> None:
         """Start with no series."""
         self.cap = cap
-        self.keys: list[SeriesKey] = []
-        self.slots: dict[SeriesKey, int] = {}
+        self.load(())
+
+    def load(self, keys: Iterable[SeriesKey]) -> None:
+        """Have these series, by slot, and no others."""
+        self.keys: list[SeriesKey] = list(keys)
+        self.slots: dict[SeriesKey, int] = {key: slot for slot, key in enumerate(self.keys)}
 
     @property
     def full(self) -> bool:

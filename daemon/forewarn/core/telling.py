@@ -1,0 +1,108 @@
+"""From rulings to events: what changed in the alerts of a series, and everything an alert has to say."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from forewarn.core import anomalies
+from forewarn.core.alerts import ABOUT, Alert, AlertBook, Event, Kind, Severity, alert_id
+from forewarn.core.deviations import STREAMS
+from forewarn.core.rulings import Ruling
+from forewarn.core.slots import Registry, Table
+
+LAST = ("at", "received_at", "value", "expected", "lower", "upper", "residual", "score")
+"""Columns of the table that hold a series' last reading and what was said of it."""
+
+
+class Teller:
+    """Keeps the book of alerts in line with what the judges say."""
+
+    def __init__(self, book: AlertBook, table: Table, registry: Registry, update_every_s: float) -> None:
+        self._book = book
+        self._table = table
+        self._registry = registry
+        self._update_every_s = update_every_s
+
+    def tell(self, slot: int, i: int, rulings: Mapping[Kind, Ruling], started_at: float) -> Iterator[Event]:
+        """The events that bring the book in line with reading `i` of a round, the last one of `slot`.
+
+        Args:
+            slot: of the series.
+            i: the reading's place in the rulings.
+            rulings: by kind.
+            started_at: the time of the oldest reading that the forecast was made from.
+        """
+        for kind in Kind:
+            ruling, known = rulings.get(kind), self._book.get(slot, kind)
+            if ruling is not None and ruling.active[i]:
+                critical = ruling.critical is not None and bool(ruling.critical[i])
+                if known is None or self._due(known, critical, slot):
+                    alert = self._alert(slot, kind, ruling.score[i], ruling.threshold[i], started_at)
+                    severity = Severity.CRITICAL if critical else Severity.WARNING
+                    yield self._book.observe(replace(alert, severity=severity, **_details(ruling, i, known)))
+            elif known is not None:
+                score = 0.0 if ruling is None else ruling.score[i]
+                alert = self._alert(slot, kind, score, known.threshold, started_at)
+                yield self._book.clear(alert if ruling is None else replace(alert, **_details(ruling, i, known)))
+
+    def silent(self, slot: int, threshold: float, now: float) -> Event:
+        """A series is silent."""
+        silence = now - float(self._table["received_at"][slot])
+        alert = self._alert(slot, Kind.SILENT, silence, threshold, float(self._table["window_at"][slot, 0]))
+        told = replace(alert, id=alert_id(alert.series, Kind.SILENT, now), at=now, received_at=now, raised_at=now)
+        return self._book.observe(told)
+
+    def _due(self, known: Alert, critical: bool, slot: int) -> bool:
+        """Whether an alert that goes on must be told again."""
+        worse = critical and known.severity is not Severity.CRITICAL
+        return worse or bool(self._table["at"][slot] >= known.at + self._update_every_s)
+
+    def _alert(self, slot: int, kind: Kind, score: float, threshold: float, started_at: float) -> Alert:
+        """An alert as of the series' last reading."""
+        row = {name: _number(self._table[name][slot]) for name in LAST}
+        at, received_at = float(self._table["at"][slot]), float(self._table["received_at"][slot])
+        if kind is Kind.SILENT:  # it ends with an arrival, and its raise was told at the daemon's own time
+            at = received_at
+        series = self._registry.keys[slot]
+        return Alert(
+            id=alert_id(series, kind, at),
+            kind=kind,
+            severity=Severity.WARNING,
+            series=series,
+            slot=slot,
+            value=row["value"],
+            expected=row["expected"],
+            lower=row["lower"],
+            upper=row["upper"],
+            residual=row["residual"],
+            score=float(score),
+            threshold=float(threshold),
+            at=at,
+            received_at=received_at,
+            raised_at=at,
+            window_started_at=_number(started_at),
+        )
+
+
+def _details(ruling: Ruling, i: int, known: Alert | None) -> dict[str, Any]:
+    """The fields of an alert that only some kinds have."""
+    columns = {name: getattr(ruling, name) for name in ("limit", "lead_s", "probability")}
+    found: dict[str, Any] = {name: None if c is None else _number(c[i]) for name, c in columns.items()}
+    found["conversion"] = None if ruling.conversion is None else ruling.conversion[i]
+    if ruling.stream is not None:
+        found |= _unusual(ruling, i) if ruling.score[i] > 0 or known is None else {n: getattr(known, n) for n in ABOUT}
+    return found
+
+
+def _unusual(ruling: Ruling, i: int) -> dict[str, Any]:
+    """What an anomaly is about."""
+    columns = {name: getattr(ruling, name) for name in ("observed", "usual", "since_at")}
+    stream = None if ruling.stream is None else STREAMS[int(ruling.stream[i])].name
+    months = 1.0 / anomalies.rate_of(float(ruling.score[i]))
+    return {"stream": stream, "once_in_months": months} | {name: _number(c[i]) for name, c in columns.items()}
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
