@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from forewarn.core.alerts import Alert, AlertCleared, AlertRaised, AlertUpdated, Kind, SeriesEvicted, Severity
 from forewarn.core.engine import Engine
+from forewarn.core.ports import Forecast
 from forewarn.core.readings import SeriesKey, SeriesState
 from forewarn.core.rules import Limits, Rules
 from forewarn.errors import PayloadError
@@ -25,7 +27,16 @@ SCHEMAS = Path(__file__).parents[1] / "docs" / "schema"
 MODEL = {"name": "test", "version": "1", "sha256": "0" * 64}
 PHRASES = Phrasebook(root="forewarn/gw", model=MODEL, units={"humidity": "%"}, unit="°C")
 LIMITS = Limits(low=-45.0, high=55.0, max_rate_per_s=3.0, limit_below=-15.0, limit_above=22.0)
-QUICK = Rules(raise_after=1, clear_after=2, stuck_min_run=6, update_every_s=20.0, max_series=4, limits=(LIMITS,))
+PLAIN = Rules(
+    detector="residual",
+    raise_after=1,
+    clear_after=2,
+    stuck_min_run=6,
+    update_every_s=20.0,
+    max_series=4,
+    limits=(LIMITS,),
+)
+QUICK = replace(PLAIN, detector="tail", sensitivity=5.0)
 
 
 def validator(name: str) -> jsonschema.Draft202012Validator:
@@ -77,11 +88,9 @@ def alert(**changes: Any) -> Alert:  # noqa: ANN401 - any field
 # -- what the engine makes ------------------------------------------------------------------------------------------
 
 
-def messages(
-    seed: int, phrases: Phrasebook = PHRASES, n: int = 400, n_device: int = 6
-) -> Iterator[tuple[str, Outgoing]]:
+def messages(seed: int, rules: Rules = QUICK, n: int = 400, n_device: int = 6) -> Iterator[tuple[str, Outgoing]]:
     """Every message that a random stream gives rise to, with the name of its schema."""
-    engine = Engine(HalfTrend(), QUICK)
+    engine, phrases = Engine(HalfTrend(), rules), PHRASES
     rows = stream(seed, n=n, n_device=n_device)
     for start in range(0, len(rows), 25):
         part = batch(rows[start : start + 25])
@@ -96,18 +105,19 @@ def messages(
         yield from (("state", phrases.state(fleet, slot, engine.alerts(slot))) for slot in fleet.slot.tolist())
 
 
-@given(seed=st.integers(0, 10_000))
-@settings(max_examples=12, deadline=None)
-def test_every_message_of_a_random_stream_is_as_its_schema_says(seed: int) -> None:
-    for name, message in messages(seed):
+@given(seed=st.integers(0, 10_000), rules=st.sampled_from([PLAIN, QUICK]))
+@settings(max_examples=20, deadline=None)
+def test_every_message_of_a_random_stream_is_as_its_schema_says(seed: int, rules: Rules) -> None:
+    for name, message in messages(seed, rules):
         checked(message, name)
         assert (message.qos, message.retain) == {"alert": (1, False), "state": (1, True), "forecast": (0, False)}[name]
 
 
 def test_random_streams_have_every_kind_of_message_in_them() -> None:
     found = set()
-    several = [messages(seed) for seed in range(12)]
-    for some in [*several, *(messages(seed, n=1500, n_device=3) for seed in range(3))]:
+    several = [messages(seed, PLAIN) for seed in range(12)]
+    longer = [messages(seed, rules, n=1500, n_device=3) for seed in range(3) for rules in (PLAIN, QUICK)]
+    for some in [*several, *longer]:
         for name, message in some:
             document = json.loads(message.payload)
             found.add((name, document.get("kind"), document.get("type"), document.get("state"), document.get("status")))
@@ -160,6 +170,11 @@ def test_an_alert_is_the_same_from_schema_to_sentence() -> None:
         "lead_s": None,
         "probability": None,
         "conversion": None,
+        "stream": None,
+        "observed": None,
+        "usual": None,
+        "since_at": None,
+        "once_in_months": None,
         "model": MODEL,
         "sentence": "freezer-3 still reads 9.8 °C; 4.1 ± 0.6 °C was expected",
     }
@@ -201,16 +216,21 @@ def test_what_is_not_finite_is_null() -> None:
 class Wild(HalfTrend):
     """A model that goes out of its mind."""
 
-    def forecast(self, windows: Any) -> Any:  # noqa: ANN401 - as in HalfTrend
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
         self.calls += 1
-        odd = np.array([np.nan, np.inf, -np.inf, 3.4e38, 1e-45], np.float32)
-        return np.where(windows[:, :2, 0] > 4.0, odd[self.calls % len(odd)], super().forecast(windows))
+        odd = np.array([np.nan, np.inf, -np.inf, 3.4e38, 1e-45], np.float32)[self.calls % 5]
+        sane = super().forecast(windows, spread)
+        return Forecast(*(np.where(windows[:, :2, 0] > 4.0, odd, column) for column in sane))
 
 
-@given(seed=st.integers(0, 10_000), scale=st.sampled_from([1e-300, 1e-45, 1.0, 1e30, 3e38]))
-@settings(max_examples=25, deadline=None)
-def test_whatever_a_model_says_messages_are_json(seed: int, scale: float) -> None:
-    engine = Engine(Wild(), QUICK)
+@given(
+    seed=st.integers(0, 10_000),
+    scale=st.sampled_from([1e-300, 1e-45, 1.0, 1e30, 3e38]),
+    rules=st.sampled_from([PLAIN, QUICK]),
+)
+@settings(max_examples=40, deadline=None)
+def test_whatever_a_model_says_messages_are_json(seed: int, scale: float, rules: Rules) -> None:
+    engine = Engine(Wild(), rules)
     rows = [row._replace(value=row.value * scale) for row in stream(seed, n=300)]
     for start in range(0, len(rows), 20):
         part = batch(rows[start : start + 20])
@@ -254,6 +274,15 @@ RANGE = alert(kind=Kind.RANGE, limit=5.0, score=4.83, threshold=0.0)
 RATE = alert(kind=Kind.RATE, score=0.254, threshold=0.1)
 UNIT = alert(kind=Kind.UNIT_CHANGE, score=5.0, threshold=5.0, conversion="°C to °F")
 LIMIT = alert(kind=Kind.LIMIT, limit=-15.0, score=24.83, threshold=0.0)
+UNUSUAL = alert(
+    kind=Kind.ANOMALY,
+    stream="forecast_60",
+    observed=-14.2,
+    usual=-18.1,
+    since_at=-6200.0,
+    once_in_months=5.2,
+    score=3.4,
+)
 AHEAD = alert(kind=Kind.FORECAST_LIMIT, limit=-15.0, lead_s=2400.0, probability=0.874, score=0.874, threshold=0.8)
 
 
@@ -278,6 +307,35 @@ AHEAD = alert(kind=Kind.FORECAST_LIMIT, limit=-15.0, lead_s=2400.0, probability=
             AlertUpdated(alert(expected=None, lower=None, upper=None, residual=None)),
             "freezer-3 still reads 9.83 °C; there is no forecast for it",
         ),
+        (
+            AlertRaised(UNUSUAL),
+            (
+                "freezer-3: its last 60 readings averaged -14.2 °C; -18.1 °C was forecast of them, for 2.0 h now "
+                "(about once in 5 months on a sensor)"
+            ),
+        ),
+        (
+            AlertUpdated(replace(UNUSUAL, stream="level_1_50", since_at=1000.0, once_in_months=0.8)),
+            (
+                "freezer-3: still unusual: it reads -14.2 °C; it has been about -18.1 °C of late "
+                "(about once a month on a sensor)"
+            ),
+        ),
+        (
+            AlertRaised(replace(UNUSUAL, stream="day_25", usual=-14.1, since_at=1000.0, once_in_months=200.0)),
+            (
+                "freezer-3: its last 25 readings averaged -14.20 °C; it was -14.10 °C a day before "
+                "(less than once in ten years on a sensor)"
+            ),
+        ),
+        (
+            AlertRaised(replace(UNUSUAL, stream="volatility_12", observed=2.0, usual=0.5, once_in_months=0.2)),
+            (
+                "freezer-3: its last 12 readings vary by ± 2.0 °C; ± 0.5 °C is usual, for 2.0 h now "
+                "(about 5 times a month)"
+            ),
+        ),
+        (AlertCleared(replace(UNUSUAL, at=8200.0)), "freezer-3 is as usual again after 2.0 h: 9.8 °C"),
         (
             AlertRaised(STUCK),
             "freezer-3 has read exactly 9.8 °C 24 times in a row; 20 is the most to expect of it",

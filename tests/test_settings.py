@@ -359,6 +359,7 @@ def test_whatever_is_given_there_are_settings_or_printable_lines(
 def test_every_setting_of_alerts_and_faults_reaches_the_rules() -> None:
     alerts = AlertSettings.model_validate(
         {
+            "detector": "residual", "sensitivity": 0.5,
             "threshold_mode": "absolute", "threshold": 1.5, "clear_ratio": 0.25, "clear_after": 7, "raise_after": 4,
             "raise_within": 6, "critical_ratio": 3.5, "update_every_s": 12.0,
             "overrides": [
@@ -378,6 +379,8 @@ def test_every_setting_of_alerts_and_faults_reaches_the_rules() -> None:
     units = {"temperature": "°C", "pressure": "hPa", "air": "degF"}
     rules = Settings.model_validate({"alerts": alerts, "faults": faults, "limits": limits, "units": units}).rules()
     assert rules == Rules(
+        detector="residual",
+        sensitivity=0.5,
         threshold=Threshold(1.5, absolute=True),
         overrides=(
             Override("a*", "b", Threshold(9.0, absolute=True)),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forewarn.core.alerts import Alert, AlertCleared, AlertRaised, AlertUpdated, Kind
+from forewarn.core.deviations import STREAMS
 from forewarn.core.readings import Batch, Fleet, SeriesKey, SeriesState, status_name
 from forewarn.core.verdicts import Verdicts
 
@@ -88,6 +89,11 @@ class Phrasebook:
             "lead_s": alert.lead_s,
             "probability": alert.probability,
             "conversion": alert.conversion,
+            "stream": alert.stream,
+            "observed": alert.observed,
+            "usual": alert.usual,
+            "since_at": alert.since_at,
+            "once_in_months": alert.once_in_months,
             "model": dict(self.model),
             "sentence": self.sentence(change),
         }
@@ -136,6 +142,7 @@ class Phrasebook:
         return f"{self.root}/{branch}/{series.device}/{series.metric}"
 
 
+_STREAMS = {stream.name: stream for stream in STREAMS}
 _MEASURES = ("value", "expected", "lower", "upper", "residual", "score", "threshold")
 
 
@@ -146,6 +153,8 @@ def sentence(change: AlertChange, unit: str) -> str:
     name = alert.series.device
     if alert.series.metric not in ("temperature", "value"):
         name += f" {alert.series.metric}"
+    if alert.kind is Kind.ANOMALY:
+        return _anomaly(name, change, unit)
     if alert.kind in _SENTENCES:
         return _SENTENCES[alert.kind](name, alert, unit, ended)
     verb = {AlertRaised: "reads", AlertUpdated: "still reads", AlertCleared: "is as expected again: it reads"}[
@@ -154,6 +163,42 @@ def sentence(change: AlertChange, unit: str) -> str:
     if isinstance(change, AlertUpdated) and alert.score <= alert.threshold:
         verb = "is back at"  # but not for long enough to clear
     return f"{name} {verb} {_quantity(alert, unit)}; {_expectation(alert, unit)}"
+
+
+def _anomaly(name: str, change: AlertChange, unit: str) -> str:
+    alert = change.alert
+    if isinstance(change, AlertCleared):
+        return f"{name} is as usual again after {span(alert.duration_s)}: {_quantity(alert, unit)}"
+    stream = _STREAMS[alert.stream or ""]
+    observed, usual = (f"{number} {unit}".rstrip() for number in _pair(alert))
+    told = {
+        "forecast": f"its last {stream.span} readings averaged {observed}; {usual} was forecast of them",
+        "level": f"its last {stream.span} readings averaged {observed}; it has been about {usual} of late",
+        "day": f"its last {stream.span} readings averaged {observed}; it was {usual} a day before",
+        "volatility": f"its last {stream.span} readings vary by ± {observed}; ± {usual} is usual",
+    }[stream.family]
+    if stream.span == 1:
+        told = f"it reads {observed}; it has been about {usual} of late"
+    still = "still unusual: " if isinstance(change, AlertUpdated) else ""
+    lasting = 0.0 if alert.since_at is None else alert.at - alert.since_at
+    since = f", for {span(lasting)} now" if lasting > 0 else ""
+    return f"{name}: {still}{told}{since} ({_rarity(alert.once_in_months or 0.0)})"
+
+
+def _pair(alert: Alert) -> tuple[str, str]:
+    """What came and what was usual, with as many decimals as show the difference."""
+    observed, usual = (0.0 if number is None else number for number in (alert.observed, alert.usual))
+    away = abs(observed - usual)
+    decimals = min(6, max(1, 1 - math.floor(math.log10(1.001 * away)))) if away > 0 else 1
+    return f"{observed:.{decimals}f}", f"{usual:.{decimals}f}"
+
+
+def _rarity(months: float) -> str:
+    if months > 120:
+        return "less than once in ten years on a sensor"
+    if months >= 1.5:
+        return f"about once in {months:.0f} months on a sensor"
+    return "about once a month on a sensor" if months > 0.7 else f"about {1 / max(months, 0.01):.0f} times a month"
 
 
 def _stuck(name: str, alert: Alert, unit: str, ended: bool) -> str:

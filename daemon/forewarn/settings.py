@@ -141,19 +141,20 @@ class AlertSettings(_Section):
 
     detector: Literal["tail", "residual"] = Field(
         default="tail",
-        description="`tail`: how rare the latest readings are on this series, in level, forecast error, daily rhythm and "
-        "spread; `residual`: one reading's distance from its forecast, over a threshold.",
+        description="`tail`: how rare what the series does is on this series; `residual`: one reading's distance from "
+        "its forecast, over a threshold. docs/alerts.md has both.",
     )
     sensitivity: float = Field(
         default=1.0, ge=0.001, le=7, description="`tail`: expected alerts per device and month; less is quieter."
     )
     threshold_mode: Literal["errors", "absolute"] = Field(
         default="errors",
-        description="`residual`: in `errors`, multiples of the series' own recent mean absolute error, or `absolute`, the metric's unit.",
+        description="`residual`: in `errors`, multiples of the series' own recent mean absolute error, or in the "
+        "metric's unit.",
     )
     threshold: Positive | None = Field(
         default=None,
-        description="`residual`: above which score; without it, the model's own calibrated threshold counts, or 8 errors.",
+        description="`residual`: without it, the model's own calibrated threshold counts, or 8 errors.",
     )
     clear_ratio: float = Field(
         default=0.5, gt=0, le=1, description="`residual`: an alert clears below this share of the threshold."

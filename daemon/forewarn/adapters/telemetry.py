@@ -50,7 +50,7 @@ _SERIES: Final = (
     ("forewarn_series_lower", "lower", "Lower end of the band around the expected value, in its own unit."),
     ("forewarn_series_upper", "upper", "Upper end of the band around the expected value, in its own unit."),
     ("forewarn_series_residual", "residual", "Last reading minus the expected value, in its own unit."),
-    ("forewarn_series_score", "score", "Absolute residual of the last reading, in the unit of the threshold."),
+    ("forewarn_series_score", "score", "How unusual the last reading is, in the unit of the threshold."),
     ("forewarn_series_threshold", "threshold", "Score above which a reading counts as exceeding."),
     ("forewarn_series_state", "state", "What the series is doing: 0 warming up, 1 ok, 2 alert."),
 )

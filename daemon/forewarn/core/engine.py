@@ -155,6 +155,7 @@ class Engine:
             state[name] = getattr(found.expectation, name)
         for name in ("expected", "lower", "upper", "residual", "score"):
             getattr(verdicts, name)[rows] = state[name]
+        verdicts.anomaly_score[rows] = found.anomaly_score
         verdicts.threshold[rows] = found.threshold
         verdicts.outcome[rows[found.warm]] = Outcome.SCORED
         verdicts.alert[rows] = found.rulings[self._kind].active
@@ -201,7 +202,7 @@ class Engine:
             keys=tuple(self._registry.keys),
             slot=np.arange(n),
             state=self.state(np.arange(n)),
-            threshold=columns["threshold"][:n].copy(),
+            threshold=self._judges.threshold(columns, np.arange(n)),
             forecast=columns["forecast"][:n].copy(),
             **{name: columns[name][:n].copy() for name in LAST},
         )

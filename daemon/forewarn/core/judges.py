@@ -48,13 +48,15 @@ class Findings(NamedTuple):
     Attributes:
         expectation: the reading beside its forecast.
         score: of the judge that was chosen.
-        threshold: what its score is compared with.
+        anomaly_score: the same, but 0 where the reading alone would raise no alert, however low the threshold.
+        threshold: what they are compared with.
         warm: whether that judge could judge.
         rulings: by kind of alert; a kind that is not judged has none.
     """
 
     expectation: residuals.Judgement
     score: Floats
+    anomaly_score: Floats
     threshold: Floats
     warm: Mask
     rulings: dict[Kind, Ruling]
@@ -108,16 +110,24 @@ class Judges:
         if anomaly is None:
             ruling = residuals.rule(state, expectation, was(state, Kind.RESIDUAL), self._rules)
             rulings[Kind.RESIDUAL] = ruling
-            return Findings(expectation, expectation.score, ruling.threshold, expectation.warm, rulings)
+            score = expectation.score
+            return Findings(expectation, score, score, ruling.threshold, expectation.warm, rulings)
         ruling = anomalies.rule(state, anomaly, was(state, Kind.ANOMALY), self._rules)
         rulings[Kind.ANOMALY] = ruling
-        return Findings(expectation, anomaly.score, ruling.threshold, anomaly.warm, rulings)
+        return Findings(expectation, anomaly.z, anomaly.score, ruling.threshold, anomaly.warm, rulings)
 
     def warm(self, table: Table, slots: Slots) -> Mask:
         """Which series are judged and forecast."""
         counted, enough = ("n_taken", anomalies.WARM_UP) if self._tail else ("n_residual", residuals.WARM_UP)
         warm: Mask = (table[counted][slots] >= enough) & np.isfinite(table["forecast"][slots, 0])
         return warm
+
+    def threshold(self, table: Table, slots: Slots) -> Floats:
+        """What the scores of these series are compared with."""
+        if self._tail:
+            return np.full(len(slots), anomalies.threshold_of(self._rules.sensitivity))
+        own: Floats = table["threshold"][slots]
+        return own
 
     def _fault_rulings(
         self, state: State, expectation: residuals.Judgement, value: Floats, readings: Arrivals

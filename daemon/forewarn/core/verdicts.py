@@ -20,9 +20,12 @@ class Verdicts:
         lower: lower end of the band that holds about 95 % of this series' recent readings.
         upper: its upper end.
         residual: value - expected.
-        score: |residual| in the unit of `threshold`; 0 unless scored. Finite in every row.
+        score: in the unit of `threshold`; 0 unless scored. Finite in every row. Of the judge "tail" it is z of
+            `anomalies.py`, of "residual" |residual|.
+        anomaly_score: the same, but 0 where the reading alone would raise no alert, however low the threshold: of
+            "tail" where it is not news.
         threshold: the score above which a reading exceeds.
-        alert: `(n,)` bool: a residual alert is active on the series after this reading; False for a rejected one.
+        alert: `(n,)` bool: an alert of that judge is active on the series after this reading; False for a rejected one.
         events: what happened, in the order of the readings.
     """
 
@@ -33,6 +36,7 @@ class Verdicts:
     upper: Floats
     residual: Floats
     score: Floats
+    anomaly_score: Floats
     threshold: Floats
     alert: Mask
     events: list[Event]
@@ -49,6 +53,7 @@ class Verdicts:
             upper=upper,
             residual=residual,
             score=np.zeros(n),
+            anomaly_score=np.zeros(n),
             threshold=threshold,
             alert=np.zeros(n, np.bool_),
             events=[],
