@@ -218,7 +218,7 @@ class Engine:
         full = windows.push(state, at, values)
         if not full.any():
             return
-        path = self._forecast(np.ascontiguousarray(state["window"][full]))
+        path = self._forecast(np.ascontiguousarray(state["window"][full]), np.zeros(int(full.sum()), np.float32)).path
         state["forecast"][full] = np.where(np.isfinite(path), path, np.nan)  # a model may overflow on absurd levels
 
     # -- alerts -----------------------------------------------------------------------------------------------------
