@@ -49,7 +49,7 @@ def card_lines(card: ModelCard, sha256: str) -> Iterator[str]:
     yield f"trained on      {card.training_data_sha256 or 'synthetic series'}"
     yield f"interval        {'any' if card.interval_s is None else f'{card.interval_s:g} s'}"
     yield f"mean |residual| {_or_learnt(calibration.mean_abs_residual, card.unit)}"
-    yield f"95 % band       {_or_learnt(calibration.band_95, card.unit)}"
+    yield f"95 % band       {_or_learnt(None if calibration.band_95 is None else calibration.band_95[0], card.unit)}"
     yield f"threshold       {_or_learnt(calibration.threshold_errors, 'mean |residual|')}"
     yield from (f"{name:15} {value:.4g}" for name, value in card.metrics.items())
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forewarn.adapters.onnx_forecaster import STARTER, load_model, resolve_model
-from forewarn.core.card import CARD_KEY, GOLDEN_KEY, GoldenSample
+from forewarn.adapters.onnx_forecaster import STARTER, OnnxForecaster, load_model, resolve_model
+from forewarn.core.card import BLOCKS, CARD_KEY, GOLDEN_KEY, GoldenSample
+from forewarn.core.ports import Forecast
 from forewarn.errors import ModelError
 
 MODELS = Path(__file__).parent.parent / "models"
@@ -30,19 +31,36 @@ def rewritten(source: Path, target: Path, change: Callable[[str, str], str | Non
     return target
 
 
+def spread_of(windows: np.ndarray) -> np.ndarray:
+    """A spread for each window, all different."""
+    return np.linspace(0.5, 3, len(windows), dtype=np.float32)
+
+
+def forecast_of(model: OnnxForecaster, windows: np.ndarray) -> np.ndarray:
+    return model.forecast(windows, spread_of(windows)).path
+
+
+def bits(*parts: Forecast) -> list[bytes]:
+    """The outputs of consecutive batches, as one."""
+    return [np.concatenate(output).tobytes() for output in zip(*parts, strict=True)]
+
+
 def with_json(key: str, **changes: object) -> Callable[[str, str], str]:
     """A change of some fields of one metadata entry that is JSON."""
     return lambda k, text: json.dumps({**json.loads(text), **changes}) if k == key else text
 
 
-@pytest.mark.parametrize(("path", "n_step", "n_feature"), [(TINY, 6, 1), (PAIR, 5, 2), (STARTER, 30, 1)])
+@pytest.mark.parametrize(("path", "n_step", "n_feature"), [(TINY, 6, 1), (PAIR, 5, 2), (STARTER, 16, 1)])
 def test_a_model_forecasts_from_engineering_units(path: Path, n_step: int, n_feature: int) -> None:
     model = load_model(path)
     windows = np.random.default_rng(0).normal(-20, 1, (7, n_step, n_feature)).astype(np.float32)
-    forecast = model.forecast(windows)
-    assert forecast.shape == (7, model.card.horizon)
-    assert forecast.dtype == np.float32
-    assert np.abs(forecast - windows[:, -1, :1]).max() < 5
+    forecast = model.forecast(windows, spread_of(windows))
+    blocks = (7, len(BLOCKS))
+    assert [output.shape for output in forecast] == [(7, model.card.horizon), blocks, blocks]
+    assert {output.dtype for output in forecast} == {np.dtype(np.float32)}
+    for output in forecast[:2]:
+        assert np.abs(output - windows[:, -1, :1]).max() < 5
+    assert np.exp(forecast.block_log_scale).max() < 10
 
 
 def test_the_tiny_models_stay_near_the_last_temperature_and_see_every_reading() -> None:
@@ -51,12 +69,14 @@ def test_the_tiny_models_stay_near_the_last_temperature_and_see_every_reading() 
         window = (
             np.random.default_rng(1).normal(20, 1, (1, model.card.n_step, len(model.card.features))).astype(np.float32)
         )
-        plain = model.forecast(window)
-        assert np.abs(plain - window[:, -1, :1]).max() <= REACH
+        plain = model.forecast(window, spread_of(window))
+        for output in plain[:2]:
+            assert np.abs(output - window[:, -1, :1]).max() <= REACH * 1.001
         for step in range(model.card.n_step):
             moved = window.copy()
             moved[:, step] += 1
-            assert not np.array_equal(model.forecast(moved), plain)
+            for ours, before in zip(model.forecast(moved, spread_of(window)), plain, strict=True):
+                assert not np.array_equal(ours, before)
 
 
 @pytest.mark.parametrize("path", [TINY, PAIR, STARTER])
@@ -64,26 +84,29 @@ def test_a_forecast_is_the_same_bits_in_a_batch_of_any_size(path: Path) -> None:
     model = load_model(path)
     random = np.random.default_rng(2)
     windows = random.normal(20, 3, (1024, model.card.n_step, len(model.card.features))).astype(np.float32)
-    whole = model.forecast(windows)
+    spread = spread_of(windows)
+    whole = model.forecast(windows, spread)
     for size in (1, 2, 3, 7, 16, 33, 100, 255, 256, 257, 1000):
-        parts = [model.forecast(windows[i : i + size]) for i in range(0, 1024, size)]
-        assert np.concatenate(parts).tobytes() == whole.tobytes()
+        parts = [model.forecast(windows[i : i + size], spread[i : i + size]) for i in range(0, 1024, size)]
+        assert bits(*parts) == bits(whole)
 
 
 def test_no_windows_give_no_forecasts() -> None:
-    assert load_model(TINY).forecast(np.empty((0, 6, 1), np.float32)).shape == (0, 3)
+    none = load_model(TINY).forecast(np.empty((0, 6, 1), np.float32), np.empty(0, np.float32))
+    assert [output.shape for output in none] == [(0, 3), (0, len(BLOCKS)), (0, len(BLOCKS))]
 
 
-def test_windows_of_another_shape_are_refused() -> None:
+@pytest.mark.parametrize(("windows", "spread"), [((1, 7, 1), (1,)), ((2, 6, 1), (1,)), ((1, 6, 1), (1, 1))])
+def test_windows_or_spreads_of_another_shape_are_refused(windows: tuple[int, ...], spread: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="6 steps"):
-        load_model(TINY).forecast(np.zeros((1, 7, 1), np.float32))
+        load_model(TINY).forecast(np.zeros(windows, np.float32), np.zeros(spread, np.float32))
 
 
 def test_observe_is_told_of_each_inference_call() -> None:
     calls: list[tuple[int, float]] = []
     model = load_model(TINY, observe=lambda n, seconds: calls.append((n, seconds)))
     calls.clear()
-    model.forecast(np.zeros((600, 6, 1), np.float32))
+    model.forecast(np.zeros((600, 6, 1), np.float32), np.ones(600, np.float32))
     assert [n for n, _ in calls] == [256, 256, 88]
     assert all(seconds > 0 for _, seconds in calls)
 
@@ -96,25 +119,43 @@ def test_starter_is_the_model_that_ships() -> None:
 
 @pytest.mark.parametrize("level", [-20.0, 0.0, 70.0, 400.0, 1e6, -3e9, 1e37])
 @pytest.mark.parametrize("amplitude", [0.0, 1e-12, 1e-3, 1.0, 1e5, 1e37])
-def test_the_starter_gives_a_number_for_any_level_and_amplitude(level: float, amplitude: float) -> None:
-    shape = np.random.default_rng(3).normal(size=(50, 30, 1))
+@pytest.mark.parametrize("share", [0.0, 1.0, 1e3])
+def test_the_starter_gives_a_number_for_any_level_amplitude_and_spread(
+    level: float, amplitude: float, share: float
+) -> None:
+    shape = np.random.default_rng(3).normal(size=(50, 16, 1))
     window = (level + amplitude * shape).astype(np.float32)
-    forecast = load_model(STARTER).forecast(window)
-    assert np.isfinite(forecast).all()
-    reach = np.abs(window - window[:, -1:]).max(axis=(1, 2)) + 1e-5 * abs(level) + 1e-20
-    assert (np.abs(forecast - window[:, -1]).max(axis=1) <= 3 * reach).all()
+    spread = np.full(50, min(share * amplitude, 3e38), np.float32)
+    forecast = load_model(STARTER).forecast(window, spread)
+    assert all(np.isfinite(output).all() for output in forecast)
+    reach = np.abs(window - window[:, -1:]).max(axis=(1, 2)) + 0.1 * spread + 1e-5 * abs(level) + 1e-20
+    assert (np.abs(forecast.path - window[:, -1]).max(axis=1) <= 3 * reach).all()
 
 
 def test_the_starter_says_that_a_constant_goes_on() -> None:
     for level in (0.0, 4.2, -18.0, 1e6):
-        window = np.full((1, 30, 1), level, np.float32)
-        assert load_model(STARTER).forecast(window) == pytest.approx(level, rel=1e-5, abs=1e-20)
+        window = np.full((1, 16, 1), level, np.float32)
+        forecast = load_model(STARTER).forecast(window, np.zeros(1, np.float32))
+        for output in forecast[:2]:
+            assert output == pytest.approx(level, rel=1e-5, abs=1e-20)
 
 
 def test_the_starter_does_not_care_for_the_scale() -> None:
     model = load_model(STARTER)
-    shape = np.cumsum(np.random.default_rng(4).normal(size=(20, 30, 1)), axis=1).astype(np.float32)
-    assert model.forecast(shape * 1024) == pytest.approx(model.forecast(shape) * 1024, rel=1e-4, abs=1.0)
+    shape = np.cumsum(np.random.default_rng(4).normal(size=(20, 16, 1)), axis=1).astype(np.float32)
+    spread = spread_of(shape)
+    small, large = model.forecast(shape, spread), model.forecast(shape * 1024, spread * 1024)
+    assert large.path == pytest.approx(small.path * 1024, rel=1e-4, abs=1.0)
+    assert large.block_mean == pytest.approx(small.block_mean * 1024, rel=1e-4, abs=1.0)
+    assert large.block_log_scale == pytest.approx(small.block_log_scale + np.log(1024), abs=1e-3)
+
+
+def test_the_spread_of_the_series_matters_to_the_starter() -> None:
+    model = load_model(STARTER)
+    window = np.random.default_rng(5).normal(size=(1, 16, 1)).astype(np.float32)
+    calm, wild = (model.forecast(window, np.array([spread], np.float32)) for spread in (1.0, 100.0))
+    for a, b in zip(calm, wild, strict=True):
+        assert np.abs(a - b).max() > 1e-3
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
@@ -150,14 +191,14 @@ def test_no_flipped_byte_can_crash_the_load_change_a_forecast_or_print(
 ) -> None:
     content = bytearray(TINY.read_bytes())
     window = np.random.default_rng(5).normal(20, 1, (1, 6, 1)).astype(np.float32)
-    good = load_model(TINY).forecast(window)
+    good = forecast_of(load_model(TINY), window)
     path = tmp_path / "flipped.onnx"
     for at in range(0, len(content), 7):
         damaged = content.copy()
         damaged[at] ^= (0x55, 0x80)[at % 2]
         path.write_bytes(damaged)
         try:
-            forecast = load_model(path).forecast(window)
+            forecast = forecast_of(load_model(path), window)
         except ModelError:
             continue
         assert np.abs(forecast - good).max() < 0.01
@@ -187,11 +228,16 @@ def test_a_card_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"n_step": 7}, {"horizon": 2}, {"features": [{"name": "temperature"}, {"name": "b"}]}]
+    "change",
+    [
+        {"n_step": 7},
+        {"horizon": 2, "calibration": {}},
+        {"features": [{"name": "temperature"}, {"name": "b"}]},
+    ],
 )
 def test_shapes_that_differ_from_the_card_are_refused(tmp_path: Path, change: dict[str, object]) -> None:
     path = rewritten(TINY, tmp_path / "a.onnx", with_json(CARD_KEY, **change))
-    with pytest.raises(ModelError, match=r"its (input|output) is .*, the card says"):
+    with pytest.raises(ModelError, match=r"its (inputs|outputs) are .*, the card says"):
         load_model(path)
 
 
@@ -201,6 +247,25 @@ def test_a_model_that_disagrees_with_its_golden_sample_is_refused(tmp_path: Path
     forecast[0, 0] += 2 * golden.TOLERANCE * golden.scale
     path = rewritten(TINY, tmp_path / "a.onnx", with_json(GOLDEN_KEY, forecast=forecast.tolist()))
     with pytest.raises(ModelError, match=r"golden sample comes out 0\.0002 of the scale away"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(("name", "of_scale"), [("block_mean", True), ("block_log_scale", False)])
+def test_a_model_whose_blocks_disagree_with_the_golden_sample_is_refused(
+    tmp_path: Path, name: str, of_scale: bool
+) -> None:
+    golden = load_golden(TINY)
+    wrong = getattr(golden, name).copy()
+    wrong[1, 1] += 2 * golden.TOLERANCE * (golden.scale if of_scale else 1)
+    path = rewritten(TINY, tmp_path / "a.onnx", with_json(GOLDEN_KEY, **{name: wrong.tolist()}))
+    with pytest.raises(ModelError, match=r"golden sample comes out 0\.0002 of the scale away"):
+        load_model(path)
+
+
+def test_a_model_of_schema_1_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    old = {"schema_version": 1, "calibration": {"mean_abs_residual": 0.1, "band_95": 0.25, "threshold_errors": 6.0}}
+    path = rewritten(TINY, tmp_path / "a.onnx", with_json(CARD_KEY, **old))
+    with pytest.raises(ModelError, match="schema version 1, this forewarn reads 2: export the model again"):
         load_model(path)
 
 
@@ -216,7 +281,18 @@ def test_a_graph_with_a_fixed_batch_is_refused(tmp_path: Path) -> None:
     model = onnx.load(TINY)
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 16
     onnx.save(model, tmp_path / "a.onnx")
-    with pytest.raises(ModelError, match="its input is window"):
+    with pytest.raises(ModelError, match="its inputs are window"):
+        load_model(tmp_path / "a.onnx")
+
+
+def test_a_graph_without_one_of_the_outputs_is_refused(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(TINY)
+    del model.graph.output[1]
+    onnx.save(model, tmp_path / "a.onnx")
+    with pytest.raises(
+        ModelError, match=r"its outputs are forecast .*, block_log_scale .*, the card says .*block_mean"
+    ):
         load_model(tmp_path / "a.onnx")
 
 

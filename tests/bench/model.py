@@ -27,4 +27,4 @@ def write_model(path: Path) -> None:
         created_at="2026-01-01T00:00:00Z",
     )
     windows = np.random.default_rng(0).normal(20.0, 1.0, (64, N_STEP, 1)).astype(np.float32)
-    export(path, network, card, windows, 1.0)
+    export(path, network, card, windows, np.ones(64, np.float32), 1.0)

@@ -6,7 +6,9 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
+from forewarn.core.card import BLOCKS
 from forewarn.core.engine import Engine
+from forewarn.core.ports import Forecast
 from forewarn.core.readings import Batch, SeriesKey
 from forewarn.core.rules import Rules
 from tests.forecasters import card
@@ -23,8 +25,9 @@ class LastValue:
     def __init__(self) -> None:
         self.card = card(n_step=N_STEP)
 
-    def forecast(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.repeat(windows[:, -1:, 0], self.card.horizon, axis=1)
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:  # noqa: ARG002 - the face of a forecaster
+        blocks = np.repeat(windows[:, -1:, 0], len(BLOCKS), axis=1)
+        return Forecast(np.repeat(windows[:, -1:, 0], self.card.horizon, axis=1), blocks, np.zeros_like(blocks))
 
 
 def batches(size: int, n_turn: int, rng: np.random.Generator, start: float) -> list[Batch]:

@@ -1,8 +1,8 @@
 """Writes the tiny models that the daemon's tests run, so that they need no torch.
 
-Both are LSTMs with small random weights whose forecast stays within 0.05 of the last reading of `temperature`:
-predictable for a test, and still moved by every reading of the window. Run from the repository's root with
-`python -m tests.models.generate` where the training extra is installed; the files are committed.
+Both are LSTMs with small random weights whose forecasts stay within 0.05 of the last reading of `temperature`:
+predictable for a test, and still moved by every reading of the window. The spread does not move them. Run from the
+repository's root with `python -m tests.models.generate` where the training extra is installed; the files are committed.
 """
 
 from pathlib import Path
@@ -28,6 +28,7 @@ def write(name: str, features: tuple[Feature, ...], n_step: int, horizon: int) -
         network.head.weight.mul_(0.5)
         network.head.bias.zero_()
         network.output_scale.fill_(REACH)
+        network.block_scale.fill_(REACH)
     card = ModelCard(
         name=name,
         version="1",
@@ -38,11 +39,11 @@ def write(name: str, features: tuple[Feature, ...], n_step: int, horizon: int) -
         created_at="2025-01-01T00:00:00Z",
         interval_s=60.0,
         training_data_sha256="0" * 64,
-        calibration=Calibration(mean_abs_residual=0.1, band_95=0.25, threshold_errors=6.0),
+        calibration=Calibration(0.1, (0.15,) * horizon, (0.25,) * horizon, threshold_errors=6.0),
         metrics={"mae": 0.1},
     )
     windows = np.random.default_rng(1).normal(20, 2, (16, n_step, len(features))).astype(np.float32)
-    export(HERE / f"{name}.onnx", network, card, windows, 2.0)
+    export(HERE / f"{name}.onnx", network, card, windows, np.full(16, 2, np.float32), 2.0)
 
 
 if __name__ == "__main__":

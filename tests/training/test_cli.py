@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from forewarn.adapters.onnx_forecaster import load_model
-from forewarn.core.card import Feature
+from forewarn.core.card import BLOCKS, Feature
 from forewarn_training.cli import main
 from tests.training.sensors import MINUTE_S, wave, write_csv
 
@@ -43,10 +43,22 @@ def test_fit_writes_a_model_and_a_report_and_prints_the_table(
     assert (card.n_step, card.horizon, card.interval_s) == (8, 3, MINUTE_S)
     assert card.training_data_sha256 is not None
     assert card.calibration.threshold_errors is not None
-    assert card.calibration.band_95 > card.calibration.mean_abs_residual > 0  # type: ignore[operator] # both are there
+    assert card.calibration.band_95 is not None
+    assert card.calibration.band_80 is not None
+    assert len(card.calibration.band_80) == 3
+    assert card.calibration.band_95[0] > card.calibration.mean_abs_residual > 0  # type: ignore[operator] # it is there
     assert {"test_mae", "test_rmse", "test_mase", "test_mae_persistence"} <= set(card.metrics)
     printed = capsys.readouterr().out
-    for word in ("model ", "persistence", "MAE (°C)", "RMSE", "MASE", "One reading ahead"):
+    for word in (
+        "model ",
+        "persistence",
+        "MAE (°C)",
+        "RMSE",
+        "MASE",
+        "One reading ahead",
+        "the next 20",
+        "95 % bands: lead 1",
+    ):
         assert word in printed
     report = (tmp_path / "hall.html").read_text(encoding="utf-8")
     for word in (
@@ -93,7 +105,7 @@ def test_the_tutorials_recipe_reads_the_level_and_fits_the_contract(
     assert (model.card.n_step, model.card.horizon) == (10, 2)
     windows = np.full((2, 10, 1), 20, np.float32)
     windows[1] += 1
-    moved = np.diff(model.forecast(windows), axis=0)
+    moved = np.diff(model.forecast(windows, np.ones(2, np.float32)).path, axis=0)
     assert not np.allclose(moved, 1, atol=0.05), "a model of differences would move along with the level"
     report = (tmp_path / "m.html").read_text(encoding="utf-8")
     for setting in ("tutorial", "mse"):
@@ -110,7 +122,7 @@ def test_compare_prints_a_line_for_each_kind(csv: Path, capsys: pytest.CaptureFi
     lines = [line.split() for line in table[1:7]]
     assert [line[0] for line in lines] == ["linear", "lstm", "gru", "lstm-2", "transformer", "tutorial"]
     assert all(float(number) > 0 for line in lines for number in line[1:6])
-    assert lines[0][3] == str(12 * 4 + 4)
+    assert lines[0][3] == str((12 + 1) * (4 + 2 * len(BLOCKS)))
     assert "2 seed(s)" in table[7]
 
 
@@ -143,7 +155,7 @@ def test_evaluate_prints_the_same_errors_as_fit(csv: Path, tmp_path: Path, capsy
 def test_evaluate_measures_the_shipped_model_on_any_file(csv: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--model", "starter", "--data", str(csv), "--target", "temperature"]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("starter 1 on temperature")
+    assert printed.startswith("starter 2 on temperature")
     assert "very file" not in printed
 
 

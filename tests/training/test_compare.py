@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from forewarn.core.ports import Forecast
 from forewarn_training import compare as comparing
 from forewarn_training.compare import KINDS, compare
 from forewarn_training.data import Cut, Dataset, prepare
@@ -22,7 +23,9 @@ CUT = Cut(14, 4)
 def test_the_ratio_is_the_one_of_the_table_of_fit() -> None:
     found = compare(READINGS, CUT, ["linear"], epochs=1, progress=False)
     data = prepare(READINGS, CUT)
-    table = evaluate(fit_ridge(data.training, data.validation).forecast, data, data.test)
+    ridge = fit_ridge(data.training, data.validation)
+    no_blocks = np.zeros((0, 2), np.float32)
+    table = evaluate(lambda windows, _: Forecast(ridge.forecast(windows), no_blocks, no_blocks), data, data.test)
     for lead, ratio, naive in zip(found.leads, found.rows[0].ratio, found.persistence, strict=True):
         model, persistence = table.of(MODEL, lead), table.of(PERSISTENCE, lead)
         assert model is not None
@@ -39,6 +42,7 @@ def test_every_kind_forecasts_the_same_readings_from_the_last_ones_before_them(m
         name: str,
         data: Dataset,
         windows: np.ndarray,
+        spread: np.ndarray,
         wanted: np.ndarray,
         leads: list[int],
         recipe: Recipe,
@@ -48,6 +52,7 @@ def test_every_kind_forecasts_the_same_readings_from_the_last_ones_before_them(m
         assert windows.shape[1] == data.training.n_step
         assert recipe.epochs == 1
         assert not progress
+        assert spread.shape == (len(windows),)
         given[name] = windows, wanted
         return comparing._Measured(np.ones(len(leads)), 1, np.ones(2), 0.0)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forewarn.errors import DataError
-from forewarn_training.data import Cut, Part, naive_error, prepare, scales
+from forewarn_training.data import SPREAD_MEMORY, Cut, Part, naive_error, prepare, running_spread, scales
 from tests.training.sensors import MINUTE_S, STARTED_AT, history, read, wave, write_csv
 
 HERE = Path("history.csv")
@@ -106,20 +106,70 @@ def test_scales_come_from_the_part_they_are_asked_of() -> None:
     first = prepare(history(HERE, values), Cut(10, 3))
     values[240:] *= 1000
     second = prepare(history(HERE, values), Cut(10, 3))
+    assert first.training.spread.tobytes() == second.training.spread.tobytes()
     for a, b in zip(scales(first.training), scales(second.training), strict=True):
         assert a.tobytes() == b.tobytes()
 
 
 def test_scales_are_root_mean_squares_of_differences_from_the_last_reading() -> None:
     training, _, _ = parts_of(np.arange(100.0), Cut(3, 2))
-    of_inputs, of_outputs = scales(training)
+    of_inputs, of_outputs, of_blocks = scales(training)
     assert of_inputs == pytest.approx(np.sqrt((4 + 1 + 0) / 3))
     assert of_outputs == pytest.approx([1, 2])
+    assert of_blocks == pytest.approx([10.5, 2]), "60 readings have no window before a block of 60"
 
 
 def test_a_constant_has_a_scale_of_one() -> None:
-    of_inputs, of_outputs = scales(parts_of(np.full(100, 7.0), Cut(3, 2))[0])
-    assert (of_inputs.tolist(), of_outputs.tolist()) == ([1], [1, 1])
+    assert [scale.tolist() for scale in scales(parts_of(np.full(100, 7.0), Cut(3, 2))[0])] == [[1], [1, 1], [1, 1]]
+
+
+def test_the_targets_of_blocks_are_means_of_what_comes_after_the_window() -> None:
+    training, _, _ = parts_of(np.arange(200.0), Cut(5, 2))
+    blocks = training.block_targets()
+    assert blocks[3].tolist() == [8 + 9.5, 8 + 29.5]
+    there = np.isfinite(blocks)
+    assert there.sum(axis=0).tolist() == [120 - 5 - 20 + 1, 120 - 5 - 60 + 1], "nothing of a later part"
+    assert not there[-1].any()
+    assert len(training) == 120 - 7 + 1, "windows need only the horizon"
+    assert training.block_targets(np.array([3])).tolist() == [blocks[3].tolist()]
+
+
+def test_a_block_reaches_neither_over_a_gap_nor_into_another_device(tmp_path: Path) -> None:
+    values = np.arange(200.0)
+    values[50:60] = np.nan
+    training, _, _ = parts_of(values, Cut(5, 1))
+    ends = training.starts + 4
+    there = np.isfinite(training.block_targets()[:, 0])
+    assert there[ends == 29].all()
+    assert not there[(ends >= 30) & (ends < 60)].any()
+    path = write_csv(tmp_path / "a.csv", {"x": np.arange(100.0), "y": 1000 + np.arange(100.0)})
+    part = prepare(read(path), Cut(5, 1)).training
+    blocks = part.block_targets()[:, 0]
+    assert np.isfinite(blocks).sum() == 2 * (60 - 5 - 20 + 1)
+    assert not ((blocks > 60) & (blocks < 1000)).any()
+
+
+def test_the_spread_is_that_of_the_devices_readings_up_to_the_windows_last(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    first, second = random.normal(20, 3, 100), random.normal(-5, 0.1, 100)
+    part = prepare(read(write_csv(tmp_path / "a.csv", {"x": first, "y": second})), Cut(5, 1)).training
+    spread = part.spreads()
+    assert spread[0] == pytest.approx(np.std(first[:5]), rel=1e-4)
+    assert spread[7] == pytest.approx(np.std(first[:12]), rel=1e-4)
+    mine = part.device[part.starts] == 1
+    assert spread[mine][-1] == pytest.approx(np.std(second[:59]), rel=1e-4)
+    assert part.spreads(np.array([7])).tolist() == [spread[7]]
+
+
+def test_the_spread_passes_over_gaps_and_forgets_in_the_long_run() -> None:
+    y = np.array([1.0, np.nan, 3.0, 1e38, -1e38], np.float32)
+    device = np.zeros(5, np.int64)
+    assert running_spread(y, device)[:3].tolist() == [0, 0, 1]
+    assert np.isfinite(running_spread(y, device)).all()
+    step = np.concatenate([np.zeros(SPREAD_MEMORY), np.ones(3 * SPREAD_MEMORY)]).astype(np.float32)
+    found = running_spread(step, np.zeros(len(step), np.int64))[-1]
+    left = np.exp(-3)  # of the weight, on the readings before the step
+    assert found == pytest.approx(np.sqrt(left * (1 - left)), rel=1e-3)
 
 
 def test_the_unit_of_mase_leaves_gaps_and_other_devices_out() -> None:

@@ -1,16 +1,19 @@
 """The table of errors, and the calibration of the threshold."""
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from forewarn.core.card import Calibration
+from forewarn.core.card import BLOCKS, Calibration
+from forewarn.core.ports import Forecast
 from forewarn.history import History
+from forewarn_training.bands import coverage, half_widths
 from forewarn_training.calibrate import LEAST_THRESHOLD, calibrate, scores, threshold_of
 from forewarn_training.data import Cut, prepare
-from forewarn_training.evaluate import MODEL, PERSISTENCE, SEASONAL, Errors, evaluate
+from forewarn_training.evaluate import MODEL, PERSISTENCE, SEASONAL, Errors, about_blocks, evaluate
 from tests.training.sensors import STARTED_AT, history
 
 HERE = Path("a.csv")
@@ -21,8 +24,13 @@ def hourly(values: np.ndarray) -> History:
     return history(HERE, values, STARTED_AT + HOUR_S * np.arange(len(values)))
 
 
-def persistence(windows: np.ndarray) -> np.ndarray:
-    return np.repeat(windows[:, -1], 3, axis=1)
+def saying(path: np.ndarray, mean: np.ndarray | None = None) -> Forecast:
+    blocks = np.zeros((len(path), len(BLOCKS)), np.float32) if mean is None else mean
+    return Forecast(path, blocks, np.zeros_like(blocks))
+
+
+def persistence(windows: np.ndarray, _: np.ndarray) -> Forecast:
+    return saying(np.repeat(windows[:, -1], 3, axis=1))
 
 
 def line(errors: Errors | None) -> tuple[float, float, float]:
@@ -42,7 +50,7 @@ def test_a_ramp_has_the_errors_that_one_can_count() -> None:
 
 def test_a_model_that_knows_the_ramp_is_said_to_be_better() -> None:
     data = prepare(history(HERE, np.arange(200.0)), Cut(5, 3))
-    table = evaluate(lambda w: w[:, -1] + np.array([0.5, 2, 3], np.float32), data, data.test)
+    table = evaluate(lambda w, _: saying(w[:, -1] + np.array([0.5, 2, 3], np.float32)), data, data.test)
     assert line(table.of(MODEL, 3)) == pytest.approx((0, 0, 0), abs=1e-6)
     assert "50.0% smaller" in table.verdict()
 
@@ -65,7 +73,7 @@ def test_seasonal_naive_knows_a_day_exactly_and_looks_back_into_earlier_parts() 
 def test_seasonal_naive_never_looks_past_the_end_of_the_window() -> None:
     values = np.arange(24 * 20.0)
     data = prepare(hourly(values), Cut(5, 30))
-    table = evaluate(lambda w: np.repeat(w[:, -1], 30, axis=1), data, data.test)
+    table = evaluate(lambda w, _: saying(np.repeat(w[:, -1], 30, axis=1)), data, data.test)
     assert line(table.of(SEASONAL, 24))[0] == pytest.approx(24)
     assert line(table.of(SEASONAL, 30))[0] == pytest.approx(48)
 
@@ -95,19 +103,48 @@ def test_the_threshold_has_a_floor(score: np.ndarray) -> None:
 
 
 def test_calibration_tells_the_size_of_the_residuals() -> None:
-    expected = np.zeros(4000)
-    value = np.random.default_rng(1).normal(0, 2, 4000)
-    found = calibrate(value, expected, np.zeros(4000, np.int64))
+    wanted = np.random.default_rng(1).normal(0, 2, (4000, 2)) * [1, 3]
+    path = np.zeros((4000, 2), np.float32)
+    found = calibrate(wanted.astype(np.float32), path, np.zeros(4000, np.int64))
     assert found.mean_abs_residual == pytest.approx(2 * math.sqrt(2 / math.pi), rel=0.05)
-    assert found.band_95 == pytest.approx(2 * 1.96, rel=0.05)
+    assert found.band_80 == pytest.approx((2 * 1.2816, 6 * 1.2816), rel=0.05)
+    assert found.band_95 == pytest.approx((2 * 1.96, 6 * 1.96), rel=0.05)
     assert found.threshold_errors is not None
     assert 4 <= found.threshold_errors < 6
+
+
+@pytest.mark.parametrize(("n", "share", "rank"), [(9, 0.8, 8), (10, 0.8, 9), (99, 0.95, 95), (5, 0.95, 5), (1, 0.8, 1)])
+def test_a_half_width_is_the_residual_of_the_conformal_rank(n: int, share: float, rank: int) -> None:
+    residual = np.random.default_rng(n).permutation(np.arange(1.0, n + 1)).astype(np.float32)
+    sign = np.resize([1, -1], n).astype(np.float32)
+    wanted = np.stack([residual * sign, 2 * residual], axis=1)
+    assert half_widths(wanted, np.zeros_like(wanted), share) == (rank, 2 * rank)
+
+
+def test_the_bands_of_one_half_cover_their_share_of_the_other() -> None:
+    drawn = np.random.default_rng(4).standard_t(3, (40_000, 3)).astype(np.float32)
+    path = np.zeros_like(drawn[:20_000])
+    known = Calibration(1.0, half_widths(drawn[:20_000], path, 0.8), half_widths(drawn[:20_000], path, 0.95))
+    told = coverage(drawn[20_000:], path, known)
+    shares = [float(word) for word in re.findall(r"([0-9.]+)%", told)]
+    assert shares == pytest.approx([80, 95, 80, 95], abs=1)
+    assert "lead 1" in told
+    assert "lead 3" in told
+    assert coverage(drawn[20_000:], path, Calibration()) == ""
+
+
+def test_the_error_of_blocks_is_told_over_persistences() -> None:
+    data = prepare(history(HERE, np.arange(600.0)), Cut(5, 3))
+    last = data.test.inputs()[:, -1]
+    half = last + np.array([5.25, 15.25], np.float32)
+    assert about_blocks(half, data.test).endswith("0.500 for the next 20, 0.500 for the next 60.")
+    assert about_blocks(half[:1], prepare(history(HERE, np.ones(100)), Cut(5, 3)).test, np.array([0])) == ""
 
 
 def test_scores_of_a_device_do_not_depend_on_the_others() -> None:
     random = np.random.default_rng(2)
     value, expected = random.normal(size=300), random.normal(size=300)
-    start = Calibration(0.5, 1.0)
+    start = Calibration(0.5, band_95=(1.0,))
     alone = scores(value, expected, np.zeros(300, np.int64), start)
     mixed = scores(
         np.concatenate([value, value * 7]),

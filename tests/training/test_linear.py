@@ -23,7 +23,7 @@ def test_a_linear_recurrence_is_forecast_almost_exactly() -> None:
     data = data_of(20 + 3 * np.sin(np.arange(600) / 5))
     ridge = fit_ridge(data.training, data.validation)
     assert error(ridge.forecast(data.test.inputs()), data, 3) < 1e-3
-    assert (ridge.penalties == PENALTIES[0]).all()
+    assert (ridge.path.penalties == PENALTIES[0]).all()
 
 
 def test_an_autoregression_comes_out_with_its_own_weight() -> None:
@@ -33,13 +33,13 @@ def test_an_autoregression_comes_out_with_its_own_weight() -> None:
         change[i] = 0.6 * change[i - 1] + random[i]
     data = data_of(np.cumsum(change), n_step=4, horizon=1)
     ridge = fit_ridge(data.training, data.validation)
-    in_readings = ridge.weights[0] * ridge.output_scale[0] / ridge.input_scale[0]
+    in_readings = ridge.path.weights[0] * ridge.path.scale[0] / ridge.input_scale[0]
     assert in_readings == pytest.approx([0, 0, -0.6, 0], abs=0.03)
 
 
 def test_of_pure_noise_a_strong_penalty_is_chosen() -> None:
     data = data_of(np.cumsum(np.random.default_rng(1).normal(size=260)), n_step=40, horizon=1)
-    assert fit_ridge(data.training, data.validation).penalties[0] >= 0.1
+    assert fit_ridge(data.training, data.validation).path.penalties[0] >= 0.1
 
 
 def test_a_feature_beside_the_target_is_used() -> None:
@@ -63,8 +63,37 @@ def test_readings_of_the_test_part_change_nothing() -> None:
     changed = values.copy()
     changed[321:] = 1e6
     first, second = (fit_ridge(data.training, data.validation) for data in map(data_of, (values, changed)))
-    for name in ("weights", "bias", "input_scale", "output_scale", "penalties"):
-        assert getattr(first, name).tobytes() == getattr(second, name).tobytes()
+    assert first.input_scale.tobytes() == second.input_scale.tobytes()
+    assert first.block_error.tobytes() == second.block_error.tobytes()
+    for a, b in ((first.path, second.path), (first.blocks, second.blocks)):
+        for name in ("weights", "bias", "scale", "penalties"):
+            assert getattr(a, name).tobytes() == getattr(b, name).tobytes()
+
+
+def test_the_mean_of_a_block_is_forecast_with_the_error_that_validation_found() -> None:
+    torch = pytest.importorskip("torch")
+    from forewarn_training.model import NetworkSpec, linear_network  # noqa: PLC0415 - needs torch
+
+    data = data_of(wave(2000))
+    ridge = fit_ridge(data.training, data.validation)
+    part = data.validation
+    network = linear_network(NetworkSpec(10, 1, 0, 3, cell="linear"), ridge)
+    with torch.no_grad():
+        said = network(torch.from_numpy(part.inputs()), torch.from_numpy(part.spreads()))
+    wanted = part.block_targets()
+    whole = np.isfinite(wanted).all(axis=1)
+    error = np.abs(said.block_mean.numpy() - wanted)[whole].mean(axis=0)
+    naive = np.abs(part.inputs()[:, -1] - wanted)[whole].mean(axis=0)
+    assert (error < 0.5 * naive).all()
+    assert np.exp(said.block_log_scale.numpy()) == pytest.approx(np.broadcast_to(error, wanted.shape), rel=1e-3)
+
+
+def test_parts_too_short_for_a_block_say_that_the_last_reading_goes_on() -> None:
+    data = data_of(wave(80))
+    ridge = fit_ridge(data.training, data.validation)
+    assert np.isfinite(data.validation.block_targets()).all(axis=1).sum() == 0
+    assert ridge.block_error == pytest.approx(1)
+    assert np.abs(ridge.blocks.weights).max() == 0
 
 
 def test_the_network_made_of_it_says_the_same() -> None:
@@ -76,4 +105,5 @@ def test_the_network_made_of_it_says_the_same() -> None:
     ridge = fit_ridge(data.training, data.validation)
     network = linear_network(NetworkSpec(10, 1, 0, 3, cell="linear"), ridge)
     windows = data.test.inputs()
-    assert forecast_with_torch(network, windows) == pytest.approx(ridge.forecast(windows), abs=1e-5)
+    said = forecast_with_torch(network, windows, data.test.spreads())
+    assert said.path == pytest.approx(ridge.forecast(windows), abs=1e-5)

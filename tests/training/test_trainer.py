@@ -1,5 +1,6 @@
 """Training: best weights restored, the same from a checkpoint, blind to the test part."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ pytest.importorskip("torch")
 import torch
 
 from forewarn.errors import SettingsError
-from forewarn_training.data import Cut, prepare, scales
+from forewarn_training.data import Cut, prepare
 from forewarn_training.learner import tutorial
-from forewarn_training.model import Network, NetworkSpec
+from forewarn_training.model import Network, NetworkSpec, Outputs
 from forewarn_training.trainer import Course, Recipe, Trainer
 from tests.training.sensors import history, wave
 
@@ -21,8 +22,7 @@ def trainer_of(recipe: Recipe, *, units: int = 4, dropout: float = 0.0, horizon:
     data = prepare(history(Path("a.csv"), wave(400)), Cut(10, horizon))
     torch.manual_seed(recipe.seed)
     network = Network(NetworkSpec(10, 1, 0, horizon, units=units, dropout=dropout))
-    for own, found in zip((network.input_scale, network.output_scale), scales(data.training), strict=True):
-        own.copy_(torch.from_numpy(found))
+    network.take_scales(data.training)
     return Trainer(network, data.training, data.validation, recipe)
 
 
@@ -146,15 +146,82 @@ def test_the_tutorials_scaling_is_the_range_of_the_training_part() -> None:
     data = prepare(history(Path("a.csv"), np.arange(400.0)), Cut(10, 3))
     network = Network(NetworkSpec(10, 1, 0, 3, level=True))
     network.take_scales(data.training)
-    scaled, _, _ = network.normalise(torch.from_numpy(data.training.values[None, :, :]))
+    scaled = network.normalise(torch.from_numpy(data.training.values[None, :, :]), torch.ones(1)).inputs
     assert (float(scaled.min()), float(scaled.max())) == (0, 1)
 
 
 def test_the_tutorials_loss_is_the_squared_error_of_all_leads_alike() -> None:
-    trainer = trainer_of(tutorial(Recipe(), 3))
+    trainer = trainer_of(replace(tutorial(Recipe(), 3), block_weight=0.0))
     rows = torch.arange(20)
     part, network = trainer.training, trainer.network
-    _, origin, unit = network.normalise(torch.from_numpy(part.inputs(rows.numpy())))
+    windows, spread = torch.from_numpy(part.inputs(rows.numpy())), torch.from_numpy(part.spreads(rows.numpy()))
+    _, _, origin, unit, _ = network.normalise(windows, spread)
     wanted = (torch.from_numpy(part.targets(rows.numpy())) - origin) / unit
-    said = (network(torch.from_numpy(part.inputs(rows.numpy()))) - origin) / unit
+    said = (network(windows, spread).path - origin) / unit
     assert trainer._loss(part, rows).item() == pytest.approx(((said - wanted) ** 2).mean().item(), rel=1e-4)
+
+
+def test_the_loss_of_blocks_is_the_students_t_likelihood_of_those_that_are_there() -> None:
+    trainer = trainer_of(Recipe())
+    with torch.no_grad():
+        trainer._tails.copy_(torch.tensor([0.5, 3.0]))
+    mean, log_scale = torch.tensor([[0.0, 1.0], [0.5, -1.0]]), torch.tensor([[0.0, 0.5], [-1.0, 1.0]])
+    wanted = torch.tensor([[0.3, torch.nan], [2.0, -4.0]])
+    freedom = 2 + torch.nn.functional.softplus(trainer._tails)
+    surprise = -torch.distributions.StudentT(freedom, mean, log_scale.exp()).log_prob(wanted.nan_to_num())  # type: ignore[no-untyped-call] # torch publishes no type for it
+    found = trainer._block_loss(Outputs(mean, mean, log_scale), wanted)
+    assert found.item() == pytest.approx(surprise[[0, 1, 1], [0, 0, 1]].mean().item(), rel=1e-5)
+    assert trainer._block_loss(Outputs(mean, mean, log_scale), torch.full((2, 2), torch.nan)).item() == 0
+
+
+def test_blocks_and_their_errors_are_learnt() -> None:
+    data = prepare(history(Path("a.csv"), wave(3000)), Cut(24, 3))
+    torch.manual_seed(0)
+    network = Network(NetworkSpec(24, 1, 0, 3, units=16))
+    network.take_scales(data.training)
+    Trainer(network, data.training, data.validation, Recipe(epochs=12, learning_rate=0.01, block_weight=0.3)).run()
+    part = data.test
+    with torch.no_grad():
+        said = network(torch.from_numpy(part.inputs()), torch.from_numpy(part.spreads()))
+    wanted = part.block_targets()
+    away = np.abs(said.block_mean.numpy() - wanted)
+    naive = np.abs(part.inputs()[:, -1] - wanted)
+    assert (np.nanmean(away, axis=0) < 0.4 * np.nanmean(naive, axis=0)).all()
+    in_errors = np.nanmean(away / said.block_log_scale.exp().numpy(), axis=0)
+    assert ((in_errors > 0.4) & (in_errors < 1.6)).all()
+
+
+def test_a_batch_without_any_whole_block_still_trains() -> None:
+    data = prepare(history(Path("a.csv"), wave(120)), Cut(10, 3))
+    assert not np.isfinite(data.validation.block_targets()).any()
+    network = Network(NetworkSpec(10, 1, 0, 3, units=4))
+    network.take_scales(data.training)
+    course = Trainer(network, data.training, data.validation, Recipe(epochs=2)).run()
+    assert np.isfinite(course.validation_loss).all()
+
+
+def test_a_network_that_scales_each_window_cares_for_neither_level_nor_unit() -> None:
+    network = Network(NetworkSpec(16, 1, 0, 3, units=8, per_window=True))
+    window = torch.from_numpy(np.random.default_rng(0).normal(size=(5, 16, 1)).astype(np.float32))
+    spread = torch.linspace(0.5, 30, 5)
+    with torch.no_grad():
+        plain, moved = network(window, spread), network(1000 * window + 4000, 1000 * spread)
+    assert moved.path == pytest.approx(1000 * plain.path + 4000, rel=1e-3, abs=5)
+    assert moved.block_mean == pytest.approx(1000 * plain.block_mean + 4000, rel=1e-3, abs=5)
+    assert moved.block_log_scale == pytest.approx(plain.block_log_scale + np.log(1000), abs=0.02)
+
+
+def test_a_calm_window_is_scaled_by_a_share_of_the_spread() -> None:
+    network = Network(NetworkSpec(4, 1, 0, 1, units=2, per_window=True))
+    window = torch.tensor([[[1.0], [1.0], [1.0], [2.0]]])
+    variance = 3 / 16
+    for spread in (0.0, 1.0, 100.0):
+        found = network.normalise(window, torch.tensor([spread]))
+        scale = np.sqrt(variance + (0.05 * spread) ** 2)
+        assert found.unit.item() == pytest.approx(scale, rel=1e-4)
+        assert found.inputs[0].tolist() == [
+            pytest.approx(row, rel=1e-4) for row in [[-1 / scale, 0], [-1 / scale, 0], [-1 / scale, 0], [0, 1 / scale]]
+        ]
+        assert found.context is not None
+        ratio = np.log10(scale / spread + 1e-3) if spread else 2.0
+        assert found.context.item() == pytest.approx(min(ratio, 2), abs=1e-3)

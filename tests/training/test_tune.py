@@ -121,6 +121,7 @@ def test_tune_writes_the_model_that_fit_writes_with_the_settings_it_prints(
     found = next(line for line in printed.splitlines() if line.startswith("best")).split("): ")[1]
     assert main(["fit", *base, "--out", str(tmp_path / "b.onnx"), *shlex.split(found)]) == 0
     windows = wave(70).reshape(-1, 7, 1)[:, -load_model(out).card.n_step :].astype(np.float32)
-    tuned, fitted = (load_model(path).forecast(windows) for path in (out, tmp_path / "b.onnx"))
+    spread = np.ones(len(windows), np.float32)
+    tuned, fitted = (load_model(path).forecast(windows, spread).path for path in (out, tmp_path / "b.onnx"))
     assert tuned == pytest.approx(fitted, abs=1e-4)
     assert sorted(path.name for path in tmp_path.glob("tuned*")) == ["tuned.html", "tuned.onnx", "tuned.study"]

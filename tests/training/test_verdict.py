@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from forewarn.core.card import BLOCKS
+from forewarn.core.ports import Forecast
 from forewarn_training.data import Cut, Dataset, prepare
-from forewarn_training.evaluate import RIDGE, Forecast, evaluate
+from forewarn_training.evaluate import RIDGE, Model, Rival, evaluate
 from forewarn_training.intervals import block_length, skill
 from forewarn_training.verdict import place
 from tests.training.sensors import history
@@ -14,7 +16,7 @@ from tests.training.sensors import history
 DATA = prepare(history(Path("a.csv"), np.arange(2000.0)), Cut(5, 3))
 
 
-def off_by(size: float) -> Forecast:
+def off_by(size: float) -> Rival:
     """Right about a ramp of one a reading but for a constant error."""
     return lambda windows: np.asarray(windows[:, -1] + np.array([1, 2, 3]) + size, np.float32)
 
@@ -44,8 +46,13 @@ def test_without_an_error_of_the_reference_there_is_no_skill() -> None:
     assert np.isnan(skill(np.ones(10), np.zeros(10), 2).value)
 
 
-def sentence(model: Forecast, ridge: Forecast, data: Dataset = DATA) -> str:
-    return place(evaluate(model, data, data.test, {RIDGE: ridge}), "lstm")
+def path_only(path: Rival) -> Model:
+    blocks = np.zeros((0, len(BLOCKS)), np.float32)
+    return lambda windows, _: Forecast(path(windows), blocks, blocks)
+
+
+def sentence(model: Rival, ridge: Rival, data: Dataset = DATA) -> str:
+    return place(evaluate(path_only(model), data, data.test, {RIDGE: ridge}), "lstm")
 
 
 def test_a_network_better_than_both_earns_its_place() -> None:
@@ -73,8 +80,8 @@ def test_where_persistence_is_best_nothing_is_offered() -> None:
 
 
 def test_the_linear_model_is_measured_against_persistence_alone() -> None:
-    assert "is better than persistence at lead 1" in place(evaluate(off_by(0.5), DATA, DATA.test), "linear")
-    assert "is not better" in place(evaluate(off_by(1.5), DATA, DATA.test), "linear")
+    assert "is better than persistence at lead 1" in place(evaluate(path_only(off_by(0.5)), DATA, DATA.test), "linear")
+    assert "is not better" in place(evaluate(path_only(off_by(1.5)), DATA, DATA.test), "linear")
 
 
 def test_readings_that_never_change_have_no_sentence() -> None:

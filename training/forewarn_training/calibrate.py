@@ -1,4 +1,4 @@
-"""What the residuals on the validation part say about a new device: its error, its band, its threshold.
+"""What the residuals on the validation part say about a new device: its error, its bands, its threshold.
 
 The threshold counts multiples of a device's own recent mean absolute error, scored by the daemon's own code, and is
 set for one false alarm in `READINGS_PER_ALARM` readings. So rare an event is not in a validation part of a thousand
@@ -16,24 +16,25 @@ from numpy.typing import NDArray
 from forewarn.core import residuals
 from forewarn.core.card import Calibration
 from forewarn.core.slots import Table
+from forewarn_training.bands import half_widths
+from forewarn_training.data import Floats, Windows32
 
 READINGS_PER_ALARM = 5000.0
 LEAST_THRESHOLD = 4.0
 _TAIL = 0.02
 
-Floats = NDArray[np.float64]
 
-
-def calibrate(value: Floats, expected: Floats, device: NDArray[np.int64]) -> Calibration:
-    """Calibrate on lead 1.
+def calibrate(wanted: Windows32, path: Windows32, device: NDArray[np.int64]) -> Calibration:
+    """Calibrate on the validation part.
 
     Args:
-        value: `(n,)` readings, those of one device together and in order.
-        expected: `(n,)` what was forecast for them.
-        device: `(n,)` index of the device of each.
+        wanted: `(n, horizon)` readings, windows of one device together and in order.
+        path: `(n, horizon)` what was forecast for them.
+        device: `(n,)` index of the device of each window.
     """
-    size = np.abs(value - expected)
-    known = Calibration(float(size.mean()), float(np.quantile(size, 0.95)))
+    value, expected = wanted[:, 0].astype(np.float64), path[:, 0].astype(np.float64)
+    band_80, band_95 = (half_widths(wanted, path, share) for share in (0.8, 0.95))
+    known = Calibration(float(np.abs(value - expected).mean()), band_80, band_95)
     return replace(known, threshold_errors=threshold_of(scores(value, expected, device, known)))
 
 

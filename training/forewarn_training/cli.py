@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from forewarn_training.evaluate import Evaluation
 
 FAILED, UNUSABLE = 1, 78
+_MOST_WINDOWS = 50_000  # that the sentences about bands and blocks are measured on
 _TRAINING = (
     "Install the CPU build of torch first, then the extra:\n"
     "  pip install torch --index-url https://download.pytorch.org/whl/cpu\n"
@@ -107,6 +108,7 @@ def _train(options: argparse.Namespace, history: "History") -> None:
     if options.cell == "auto":
         print(f"On the validation part the better of lstm and linear was {fitted.cell}, which is what was written.")
     print(fitted.sentence)
+    _print_notes(fitted.notes)
     known = fitted.card.calibration
     print(
         f"default threshold {known.threshold_errors:g} times a device's own mean |residual|; "
@@ -208,8 +210,9 @@ def _feature_units(given: Sequence[str], target: str) -> dict[str, str]:
 def _evaluate(options: argparse.Namespace) -> None:
     from forewarn.adapters.onnx_forecaster import load_model, resolve_model  # noqa: PLC0415 - see the first lines
     from forewarn.history import read_for  # noqa: PLC0415
+    from forewarn_training.bands import coverage  # noqa: PLC0415
     from forewarn_training.data import Cut, prepare  # noqa: PLC0415
-    from forewarn_training.evaluate import RIDGE, evaluate  # noqa: PLC0415
+    from forewarn_training.evaluate import RIDGE, about_blocks, evaluate  # noqa: PLC0415
     from forewarn_training.linear import fit_ridge  # noqa: PLC0415
 
     model = load_model(resolve_model(options.model))
@@ -224,11 +227,16 @@ def _evaluate(options: argparse.Namespace) -> None:
     data = prepare(history, Cut(card.n_step, card.horizon, options.split, options.max_gap))
     ridge = fit_ridge(data.training, data.validation)
     evaluation = evaluate(model.forecast, data, data.test, {RIDGE: ridge.forecast})
+    part = data.test
+    chosen = part.some(_MOST_WINDOWS)
+    said = model.forecast(part.inputs(chosen), part.spreads(chosen))
     seen = card.training_data_sha256 == data.sha256
     print(f"{card.name} {card.version} on {history.target} of {options.data}, {evaluation.n_window} windows")
     if seen:
         print("The model was trained on the earlier parts of this very file; use the --split it was trained with.")
     _print_table(evaluation, card.unit)
+    within = coverage(part.targets(chosen), said.path, card.calibration)
+    _print_notes((about_blocks(said.block_mean, part, chosen), within))
 
 
 def _starter(options: argparse.Namespace) -> None:
@@ -245,6 +253,11 @@ def _print_table(evaluation: "Evaluation", unit: str) -> None:
     _print_columns(header, rows)
     print(about_skill(evaluation))
     print(evaluation.verdict())
+
+
+def _print_notes(notes: Sequence[str]) -> None:
+    for note in filter(None, notes):
+        print(note)
 
 
 def _print_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -111,6 +111,7 @@ def compare(
                 name,
                 parts,
                 windows[:, -parts.test.n_step :],
+                data.test.spreads(chosen),
                 wanted,
                 leads,
                 Recipe(epochs=epochs, seed=seed),
@@ -131,15 +132,23 @@ class _Measured:
 
 
 def _measure(
-    name: str, data: Dataset, windows: Windows32, wanted: Windows32, leads: list[int], recipe: Recipe, *, progress: bool
+    name: str,
+    data: Dataset,
+    windows: Windows32,
+    spread: Windows32,
+    wanted: Windows32,
+    leads: list[int],
+    recipe: Recipe,
+    *,
+    progress: bool,
 ) -> _Measured:
     began = time.perf_counter()
     network = _trained(name, data, recipe, progress=progress)
     training_s = time.perf_counter() - began
     with TemporaryDirectory() as folder:
         model = _exported(Path(folder) / "model.onnx", network, data)
-        mae = _errors(model.forecast(windows), wanted, leads)
-        cost = np.array([_window_us(model, windows[:batch]) for batch in BATCHES])
+        mae = _errors(model.forecast(windows, spread).path, wanted, leads)
+        cost = np.array([_window_us(model, windows[:batch], spread[:batch]) for batch in BATCHES])
     return _Measured(mae, count_parameters(network), cost, training_s)
 
 
@@ -176,8 +185,8 @@ def _exported(path: Path, network: Network, data: Dataset) -> OnnxForecaster:
         part.horizon,
         datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
-    spread = float(data.training.targets().std())
-    return export(path, network, card, part.inputs(part.some(_PARITY_WINDOWS)), spread)[0]
+    scale, chosen = float(data.training.targets().std()), part.some(_PARITY_WINDOWS)
+    return export(path, network, card, part.inputs(chosen), part.spreads(chosen), scale)[0]
 
 
 def _errors(forecast: NDArray[np.float32], wanted: Windows32, leads: list[int]) -> Floats:
@@ -186,14 +195,14 @@ def _errors(forecast: NDArray[np.float32], wanted: Windows32, leads: list[int]) 
     return np.asarray(size.mean(axis=0)[np.asarray(leads) - 1])
 
 
-def _window_us(model: OnnxForecaster, windows: Windows32) -> float:
+def _window_us(model: OnnxForecaster, windows: Windows32, spread: Windows32) -> float:
     """Least of a few rounds: what else runs on the machine only adds."""
-    model.forecast(windows)
+    model.forecast(windows, spread)
     best = np.inf
     for _ in range(_ROUNDS):
         began, calls = time.perf_counter(), 0
         while time.perf_counter() - began < _ROUND_S:
-            model.forecast(windows)
+            model.forecast(windows, spread)
             calls += 1
         best = min(best, (time.perf_counter() - began) / calls / len(windows))
     return float(best * 1e6)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from forewarn.core.card import BLOCKS
 from forewarn.errors import DataError
 from forewarn.history import History
 
@@ -26,6 +27,8 @@ _SCALED_WINDOWS = 20_000  # how many windows the scales are taken from
 INPUT_LIMIT = 10.0
 # Differences beyond this are cut off, so that the sum of 512 of their squares stays finite in float32.
 DIFFERENCE_LIMIT = 1e17
+SPREAD_MEMORY = 20_000
+"""Readings over which the daemon's running standard deviation of a series forgets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class Part:
         n_step: inputs of a window.
         horizon: targets of a window.
         target_index: the column that is forecast.
+        spread: `(n,)` standard deviation of the target so far, see `running_spread`.
     """
 
     at: Floats
@@ -49,6 +53,7 @@ class Part:
     n_step: int
     horizon: int
     target_index: int
+    spread: Windows32
 
     def __len__(self) -> int:
         """Number of windows."""
@@ -64,6 +69,22 @@ class Part:
         rows = self.starts[chosen, None] + self.n_step + np.arange(self.horizon)
         out: Windows32 = self.values[rows, self.target_index]
         return out
+
+    def block_targets(self, chosen: NDArray[np.int64] | slice = slice(None)) -> Windows32:
+        """`(n, len(BLOCKS))` means of the target over the readings that follow the chosen windows.
+
+        NaN where not all of them are there: a window needs only `horizon` readings after it.
+        """
+        first = self.starts[chosen, None]
+        rows = first + self.n_step + np.arange(max(BLOCKS))
+        inside = np.minimum(rows, len(self.values) - 1)
+        there = (rows == inside) & (self.device[inside] == self.device[first])
+        coming = np.where(there, self.values[inside, self.target_index], np.nan).astype(np.float64)
+        return np.stack([coming[:, :n].mean(axis=1) for n in BLOCKS], axis=1).astype(np.float32)
+
+    def spreads(self, chosen: NDArray[np.int64] | slice = slice(None)) -> Windows32:
+        """`(n,)` standard deviation of the device's target from the part's first reading to the window's last."""
+        return self.spread[self.starts[chosen] + self.n_step - 1]
 
     def target_at(self) -> Floats:
         """`(n_window, horizon)` times of the targets."""
@@ -208,13 +229,37 @@ def _part(stretches: list[tuple[Floats, Floats]], cut: Cut, target_index: int) -
     bad = np.concatenate([[0], np.cumsum(~np.isfinite(values).all(axis=1))])
     starts = np.arange(max(0, len(at) - span + 1))
     whole = (bad[starts + span] == bad[starts]) & (device[starts + span - 1] == device[starts])
-    return Part(at, device, values, starts[whole], cut.n_step, cut.horizon, target_index)
+    spread = running_spread(values[:, target_index], device)
+    return Part(at, device, values, starts[whole], cut.n_step, cut.horizon, target_index, spread)
 
 
-def scales(part: Part) -> tuple[Windows32, Windows32]:
-    """Root mean squares, over a part's windows, of x_i - x_last `(n_feature,)` and of y[t + h] - y[t] `(horizon,)`.
+def running_spread(y: Windows32, device: NDArray[np.int64]) -> Windows32:
+    """Standard deviation of each device's readings so far `(n,)`, as the daemon has it when it asks for a forecast.
 
-    One that is zero, of a constant, becomes 1.
+    Exponentially weighted mean and variance (West 1979) with a weight of max(1 / n, 1 / `SPREAD_MEMORY`) for the n-th
+    reading, so that the first ones count alike. NaN is passed over.
+    """
+    out = np.empty(len(y))
+    owner = n = -1
+    mean = variance = 0.0
+    for i, (value, mine) in enumerate(zip(y.tolist(), device.tolist(), strict=True)):
+        if mine != owner:
+            owner, n, mean, variance = mine, 0, 0.0, 0.0
+        if value == value:  # noqa: PLR0124 - a quick test for NaN
+            n += 1
+            weight = max(1 / n, 1 / SPREAD_MEMORY)
+            away = value - mean
+            mean += weight * away
+            variance = (1 - weight) * (variance + weight * away * away)
+        out[i] = variance
+    return np.minimum(np.sqrt(out), np.finfo(np.float32).max).astype(np.float32)
+
+
+def scales(part: Part) -> tuple[Windows32, Windows32, Windows32]:
+    """Root mean squares, over a part's windows, of what goes in and out of a network.
+
+    Of x_i - x_last `(n_feature,)`, of y[t + h] - y[t] `(horizon,)` and of a block's mean - y[t] `(len(BLOCKS),)`. One
+    that is zero, of a constant, becomes 1. A block that no window is followed by has the scale of the last lead.
     """
     chosen = part.some(_SCALED_WINDOWS)
     inputs = part.inputs(chosen).astype(np.float64)
@@ -222,7 +267,13 @@ def scales(part: Part) -> tuple[Windows32, Windows32]:
     changes = part.targets(chosen) - last[:, part.target_index, None]
     of_inputs = np.sqrt(np.mean((inputs - last[:, None, :]) ** 2, axis=(0, 1)))
     of_outputs = np.sqrt(np.mean(changes**2, axis=0))
-    return _never_zero(of_inputs), _never_zero(of_outputs)
+    of_blocks = np.full(len(BLOCKS), of_outputs[-1])
+    blocks = part.block_targets(chosen) - last[:, part.target_index, None]
+    followed = np.isfinite(blocks)
+    some = followed.any(axis=0)
+    squares = np.where(followed, blocks, 0.0) ** 2
+    of_blocks[some] = np.sqrt(squares.sum(axis=0)[some] / followed.sum(axis=0)[some])
+    return _never_zero(of_inputs), _never_zero(of_outputs), _never_zero(of_blocks)
 
 
 def extremes(part: Part) -> tuple[Windows32, Windows32]:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from forewarn.core.card import BLOCKS
+from forewarn.core.ports import Forecast
 from forewarn_training.data import Dataset, Floats, Part, Windows32, naive_error
 from forewarn_training.intervals import Skill, block_length, skill
 
@@ -21,7 +23,8 @@ DAY_S = 86_400.0
 _MOST_WINDOWS = 50_000
 _LEADS = (1, 3, 6, 12, 24, 48, 96, 192, 384)
 
-Forecast = Callable[[Windows32], Windows32]
+Model = Callable[[Windows32, Windows32], Forecast]
+Rival = Callable[[Windows32], Windows32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +83,14 @@ class Evaluation:
         )
 
 
-def evaluate(forecast: Forecast, data: Dataset, part: Part, rivals: Mapping[str, Forecast] | None = None) -> Evaluation:
+def evaluate(model: Model, data: Dataset, part: Part, rivals: Mapping[str, Rival] | None = None) -> Evaluation:
     """Measure a model on one part of a dataset.
 
     Args:
-        forecast: from windows `(n, n_step, n_feature)` to `(n, horizon)`.
+        model: from windows `(n, n_step, n_feature)` and spreads `(n,)` to a forecast.
         data: what the part belongs to; its training part gives MASE its unit, and seasonal naive may look back into it.
         part: of `data`, held out.
-        rivals: other forecasts to measure on the same windows, by name.
+        rivals: other forecasts `(n, horizon)` to measure on the same windows, by name.
     """
     chosen = part.some(_MOST_WINDOWS)
     seasonal = _day_before(data, part, chosen)
@@ -98,7 +101,7 @@ def evaluate(forecast: Forecast, data: Dataset, part: Part, rivals: Mapping[str,
     wanted = part.targets(chosen).astype(np.float64)
     inputs = part.inputs(chosen)
     said = {
-        MODEL: forecast(inputs).astype(np.float64),
+        MODEL: model(inputs, part.spreads(chosen)).path.astype(np.float64),
         PERSISTENCE: np.repeat(inputs[:, -1:, part.target_index].astype(np.float64), part.horizon, axis=1),
     }
     if with_season:
@@ -117,6 +120,25 @@ def evaluate(forecast: Forecast, data: Dataset, part: Part, rivals: Mapping[str,
         over_ridge = skill(mine, theirs, block)
     note = "" if with_season else "Seasonal naive is left out: most of these readings have none exactly a day before."
     return Evaluation(tuple(errors), len(chosen), note, block, over_ridge)
+
+
+def about_blocks(said: NDArray[np.float32], part: Part, chosen: NDArray[np.int64] | slice = slice(None)) -> str:
+    """One sentence about the means of blocks that a model forecasts; "" where no window is followed by a block.
+
+    Args:
+        said: `(n, n_block)` the model's means.
+        part: of the windows.
+        chosen: the windows.
+    """
+    wanted = part.block_targets(chosen).astype(np.float64)
+    last = part.inputs(chosen)[:, -1, part.target_index]
+    told = []
+    for i, n in enumerate(BLOCKS):
+        there = np.isfinite(wanted[:, i])
+        naive = np.abs(wanted[there, i] - last[there]).sum()
+        if naive > 0:
+            told.append(f"{np.abs(wanted[there, i] - said[there, i]).sum() / naive:.3f} for the next {n}")
+    return f"Mean |error| of the mean of coming readings over persistence's: {', '.join(told)}." if told else ""
 
 
 def _errors(method: str, lead: int, error: Floats, unit: Floats, of_persistence: Floats, block: int) -> Errors:

@@ -1,7 +1,7 @@
 """Writes a trained network as one `.onnx` file with its card and golden sample, and proves it before it is kept."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from forewarn import __version__
 from forewarn.adapters.onnx_forecaster import OnnxForecaster, load_model
-from forewarn.core.card import CARD_KEY, GOLDEN_KEY, GoldenSample, ModelCard
+from forewarn.core.card import BLOCKS, CARD_KEY, GOLDEN_KEY, GoldenSample, ModelCard
+from forewarn.core.ports import Forecast
 from forewarn.errors import ModelError
 from forewarn_training.graph import build
 from forewarn_training.model import Network
@@ -21,33 +22,46 @@ SPEC_KEY = "forewarn.network"
 WRITER_KEY = "forewarn.version"
 
 
-def forecast_with_torch(network: Network, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What torch says to windows `(n, n_step, n_feature)`: `(n, horizon)`."""
+def forecast_with_torch(network: Network, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
+    """What torch says to windows `(n, n_step, n_feature)` and spreads `(n,)`."""
     network.eval()
-    forecast = np.empty((len(windows), network.spec.horizon), np.float32)
+    n, horizon = len(windows), network.spec.horizon
+    out = Forecast(*(np.empty((n, width), np.float32) for width in (horizon, len(BLOCKS), len(BLOCKS))))
     with torch.no_grad():
-        for i in range(0, len(windows), _CHUNK):
-            forecast[i : i + _CHUNK] = network(torch.from_numpy(windows[i : i + _CHUNK])).numpy()
-    return forecast
+        for i in range(0, n, _CHUNK):
+            rows = slice(i, i + _CHUNK)
+            found = network(torch.from_numpy(windows[rows]), torch.from_numpy(spread[rows]))
+            for kept, values in zip(out, found, strict=True):
+                kept[rows] = values.numpy()
+    return out
 
 
-def golden_sample(network: Network, windows: NDArray[np.float32], scale: float) -> GoldenSample:
+def golden_sample(
+    network: Network, windows: NDArray[np.float32], spread: NDArray[np.float32], scale: float
+) -> GoldenSample:
     """A few windows spread over those given, and torch's forecasts for them.
 
     Args:
         network: that is exported.
         windows: `(n, n_step, n_feature)` to choose from.
+        spread: `(n,)` that belong to them.
         scale: the target's spread. It is taken for at least a hundredth of the level, below which 1e-4 of it would be
             less than float32 resolves.
     """
     chosen = np.linspace(0, len(windows) - 1, min(GOLDEN_WINDOWS, len(windows))).astype(int)
-    window = np.ascontiguousarray(windows[chosen], np.float32)
+    window, own = np.ascontiguousarray(windows[chosen], np.float32), np.asarray(spread[chosen], np.float32)
     level = float(np.abs(window[:, :, network.spec.target_index]).max())
-    return GoldenSample(window, forecast_with_torch(network, window), max(scale, level / 100) or 1.0)
+    said = forecast_with_torch(network, window, own)
+    return GoldenSample(window, own, *said, max(scale, level / 100) or 1.0)
 
 
 def export(
-    path: Path, network: Network, card: ModelCard, windows: NDArray[np.float32], scale: float
+    path: Path,
+    network: Network,
+    card: ModelCard,
+    windows: NDArray[np.float32],
+    spread: NDArray[np.float32],
+    scale: float,
 ) -> tuple[OnnxForecaster, float]:
     """Write the file, load it as the daemon does and compare all `windows` with torch.
 
@@ -56,6 +70,7 @@ def export(
         network: to write.
         card: of the model.
         windows: `(n, n_step, n_feature)` engineering units, to compare on and to take the golden sample from.
+        spread: `(n,)` that belong to them.
         scale: see `golden_sample`.
 
     Returns:
@@ -64,14 +79,15 @@ def export(
     Raises:
         ModelError: where onnxruntime differs by more than `GoldenSample.TOLERANCE`.
     """
-    golden = golden_sample(network, windows, scale)
+    golden = golden_sample(network, windows, spread, scale)
     metadata = {CARD_KEY: card.to_json(), GOLDEN_KEY: golden.to_json(), **describe(network)}
     model = build(network.spec, {k: v.numpy() for k, v in network.state_dict().items()}, metadata)
     draft = path.with_name(f".{path.name}.part")
     try:
         draft.write_bytes(model.SerializeToString())
-        everything = replace(golden, window=windows, forecast=forecast_with_torch(network, windows))
-        away = everything.disagreement(load_model(draft).forecast(windows))
+        said = forecast_with_torch(network, windows, spread)
+        everything = GoldenSample(windows, spread, *said, golden.scale)
+        away = everything.disagreement(*load_model(draft).forecast(windows, spread))
         if not away <= GoldenSample.TOLERANCE:
             raise ModelError(f"{path}: onnxruntime differs from torch by {away:.2g} of the scale: please report this")
         draft.replace(path)

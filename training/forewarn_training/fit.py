@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -12,9 +13,10 @@ import numpy as np
 from forewarn.core.card import Feature, ModelCard
 from forewarn.errors import DataError, SettingsError
 from forewarn.history import History
+from forewarn_training.bands import coverage
 from forewarn_training.calibrate import calibrate
 from forewarn_training.data import Cut, Dataset, prepare
-from forewarn_training.evaluate import MODEL, PERSISTENCE, RIDGE, Evaluation, Forecast, evaluate
+from forewarn_training.evaluate import MODEL, PERSISTENCE, RIDGE, Evaluation, Rival, about_blocks, evaluate
 from forewarn_training.export import export, forecast_with_torch
 from forewarn_training.learner import learn
 from forewarn_training.linear import Ridge, fit_ridge
@@ -75,6 +77,7 @@ class Fitted:
         evaluation: on the test part.
         course: of the training; empty for the linear model.
         sentence: whether the network earns its place.
+        notes: what the blocks and bands are worth on the test part.
         cell: of the written model.
         parity: largest difference between torch and onnxruntime, in units of the target's spread.
     """
@@ -83,6 +86,7 @@ class Fitted:
     evaluation: Evaluation
     course: Course
     sentence: str
+    notes: tuple[str, ...]
     cell: Cell
     parity: float
 
@@ -100,10 +104,10 @@ def fit(history: History, plan: Plan) -> Fitted:
     ridge = fit_ridge(data.training, data.validation)
     network, course = train(data, plan, ridge)
     validation, test = data.validation, data.test
-    expected = forecast_with_torch(network, validation.inputs())[:, 0].astype(float)
-    calibration = calibrate(validation.targets()[:, 0].astype(float), expected, validation.device[validation.starts])
+    expected = forecast_with_torch(network, validation.inputs(), validation.spreads()).path
+    calibration = calibrate(validation.targets(), expected, validation.device[validation.starts])
     rivals = {} if network.spec.cell == "linear" else {RIDGE: ridge.forecast}
-    evaluation = evaluate(lambda windows: forecast_with_torch(network, windows), data, test, rivals)
+    evaluation = evaluate(partial(forecast_with_torch, network), data, test, rivals)
     sentence = place(evaluation, network.spec.cell)
     card = ModelCard(
         name=plan.name,
@@ -118,12 +122,13 @@ def fit(history: History, plan: Plan) -> Fitted:
         calibration=calibration,
         metrics=metrics_of(evaluation),
     )
-    windows = validation.inputs(validation.some(_PARITY_WINDOWS))
-    spread = float(data.training.targets().std())
-    _, parity = export(plan.out, network, card, windows, spread)
-    forecast = forecast_with_torch(network, test.inputs())
-    _write_report(plan.report, Story(card, _settings(plan), data, course, evaluation, sentence, forecast))
-    return Fitted(card, evaluation, course, sentence, network.spec.cell, parity)
+    some = validation.some(_PARITY_WINDOWS)
+    scale = float(data.training.targets().std())
+    _, parity = export(plan.out, network, card, validation.inputs(some), validation.spreads(some), scale)
+    said = forecast_with_torch(network, test.inputs(), test.spreads())
+    notes = about_blocks(said.block_mean, test), coverage(test.targets(), said.path, calibration)
+    _write_report(plan.report, Story(card, _settings(plan), data, course, evaluation, sentence, notes, said.path))
+    return Fitted(card, evaluation, course, sentence, notes, network.spec.cell, parity)
 
 
 def metrics_of(evaluation: Evaluation) -> dict[str, float]:
@@ -163,7 +168,7 @@ def train(data: Dataset, plan: Plan, ridge: Ridge) -> tuple[Network, Course]:
         return _linear(data, plan, ridge), Course()
     network, course = _train(data, plan)
     if plan.cell == "auto" and _validation_error(ridge.forecast, data) <= _validation_error(
-        lambda windows: forecast_with_torch(network, windows), data
+        lambda windows: forecast_with_torch(network, windows, data.validation.spreads()).path, data
     ):
         return _linear(data, plan, ridge), course
     return network, course
@@ -175,7 +180,7 @@ def _linear(data: Dataset, plan: Plan, ridge: Ridge) -> Network:
     return linear_network(spec, ridge)
 
 
-def _validation_error(forecast: Forecast, data: Dataset) -> float:
+def _validation_error(forecast: Rival, data: Dataset) -> float:
     """Mean |error| at lead 1 on the validation part."""
     part = data.validation
     return float(np.abs(forecast(part.inputs())[:, 0] - part.targets()[:, 0]).mean())

@@ -1,12 +1,13 @@
 """Writes a network as an ONNX graph, operation by operation.
 
-The graph is built by hand: an exporter's graph changes with its version, and this one has a dozen nodes, opset 17 and
-IR version 8, so that any onnxruntime since 1.13 reads it. Gate orders differ: torch has i, f, g, o for an LSTM where
-ONNX has i, o, f, c, and r, z, n for a GRU where ONNX has z, r, h (with `linear_before_reset`).
+The graph is built by hand: an exporter's graph changes with its version, and this one has some dozen nodes, opset 17
+and IR version 8, so that any onnxruntime since 1.13 reads it. Gate orders differ: torch has i, f, g, o for an LSTM
+where ONNX has i, o, f, c, and r, z, n for a GRU where ONNX has z, r, h (with `linear_before_reset`).
 """
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -15,16 +16,41 @@ from onnx import TensorProto, helper
 
 from forewarn_training.data import DIFFERENCE_LIMIT, INPUT_LIMIT
 from forewarn_training.encoder_graph import encode
-from forewarn_training.model import LEVEL_FLOOR, SCALE_FLOOR, NetworkSpec
+from forewarn_training.model import (
+    CONTEXT_LIMIT,
+    LEVEL_FLOOR,
+    LOG_SCALE_BOUNDS,
+    N_BLOCK,
+    RATIO_FLOOR,
+    SCALE_FLOOR,
+    SPREAD_FLOOR,
+    NetworkSpec,
+    before,
+)
 from forewarn_training.operations import Graph, Weights
 
 OPSET = 17
 IR_VERSION = 8
+_LANES = 16  # the most float32 that a processor takes at once
 _GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
 
 
+class _Normalised(NamedTuple):
+    """Names of what `model.Normalised` has; the scaled inputs have the steps first: (n_step, batch, n_channel).
+
+    `log_block_unit` is the natural logarithm of `block_unit`.
+    """
+
+    inputs: str
+    context: str | None
+    origin: str
+    unit: str
+    block_unit: str
+    log_block_unit: str
+
+
 def build(spec: NetworkSpec, weights: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
-    """The model with input `window` (batch, n_step, n_feature) and output `forecast` (batch, horizon).
+    """The model with the inputs and outputs that `core.card` names.
 
     Args:
         spec: of the network.
@@ -32,17 +58,25 @@ def build(spec: NetworkSpec, weights: Weights, metadata: Mapping[str, str]) -> o
         metadata: entries of the model's metadata.
     """
     graph = Graph()
-    scaled, unit, origin = (_levels if spec.level else _normalisation)(graph, spec, weights)
-    hidden = _body(graph, spec, weights, scaled)
-    head = [hidden, graph.constant("head_w", weights["head.weight"].T), graph.constant("head_b", weights["head.bias"])]
-    change = graph.add("Mul", [graph.add("Gemm", head, "scaled_change"), unit], "change")
-    graph.add("Add", [origin, change], "forecast")
+    normalised = (_levels if spec.level else _differences)(graph, spec, weights)
+    hidden = _body(graph, spec, weights, normalised.inputs)
+    if normalised.context is not None:
+        joined = graph.add("Concat", [hidden, normalised.context], "joined", axis=1)
+        hidden = graph.add("Relu", [_dense(graph, weights, "joint", joined)], "joint")
+    _outputs(graph, spec, _dense(graph, weights, "head", hidden), normalised)
     value = helper.make_tensor_value_info
     proto = helper.make_graph(
         graph.nodes,
         "forewarn",
-        [value("window", TensorProto.FLOAT, ["batch", spec.n_step, spec.n_feature])],
-        [value("forecast", TensorProto.FLOAT, ["batch", spec.horizon])],
+        [
+            value("window", TensorProto.FLOAT, ["batch", spec.n_step, spec.n_feature]),
+            value("spread", TensorProto.FLOAT, ["batch"]),
+        ],
+        [
+            value("forecast", TensorProto.FLOAT, ["batch", spec.horizon]),
+            value("block_mean", TensorProto.FLOAT, ["batch", N_BLOCK]),
+            value("block_log_scale", TensorProto.FLOAT, ["batch", N_BLOCK]),
+        ],
         graph.constants,
     )
     model = helper.make_model(
@@ -53,13 +87,32 @@ def build(spec: NetworkSpec, weights: Weights, metadata: Mapping[str, str]) -> o
     return model
 
 
-def _normalisation(graph: Graph, spec: NetworkSpec, weights: Weights) -> tuple[str, str, str]:
-    """Names of the scaled inputs (n_step, batch, n_feature), of the forecast's unit and of the target's last reading,
-    both (batch or 1, horizon or 1), as `Network.normalise`.
+def _dense(graph: Graph, weights: Weights, name: str, inputs: str) -> str:
+    matrix = graph.constant(f"{name}_w", weights[f"{name}.weight"].T)
+    bias = graph.constant(f"{name}_b", weights[f"{name}.bias"])
+    return graph.add("Gemm", [inputs, matrix, bias], f"{name}_out")
+
+
+def _outputs(graph: Graph, spec: NetworkSpec, scaled: str, normalised: _Normalised) -> None:
+    """Give the scaled outputs their units, as `Network.forward`."""
+    names = ("scaled_path", "scaled_mean", "unbounded_log_scale")
+    widths = graph.constant("widths", [spec.horizon, N_BLOCK, N_BLOCK], np.int64)
+    graph.nodes.append(helper.make_node("Split", [scaled, widths], list(names), name="split", axis=1))
+    change = graph.add("Mul", [names[0], normalised.unit], "change")
+    graph.add("Add", [normalised.origin, change], "forecast")
+    block_change = graph.add("Mul", [names[1], normalised.block_unit], "block_change")
+    graph.add("Add", [normalised.origin, block_change], "block_mean")
+    bounds = [graph.constant(f"log_scale_bound{i}", bound) for i, bound in enumerate(LOG_SCALE_BOUNDS)]
+    log_scale = graph.add("Clip", [names[2], *bounds], "scaled_log_scale")
+    graph.add("Add", [log_scale, normalised.log_block_unit], "block_log_scale")
+
+
+def _differences(graph: Graph, spec: NetworkSpec, weights: Weights) -> _Normalised:
+    """As `Network.normalise`.
 
     Steps come first from the start: onnxruntime sums over the first axis by adding whole rows, so that a window's mean
     is the same bits in any batch. Over the last axis the order of its sum depends on the window's place in memory.
-    """  # noqa: D205 - one sentence
+    """
     limit = graph.constant("difference_limit", DIFFERENCE_LIMIT)
     target = graph.constant("target", [spec.target_index], np.int64)
     step_axis = graph.constant("step_axis", [0], np.int64)
@@ -68,36 +121,79 @@ def _normalisation(graph: Graph, spec: NetworkSpec, weights: Weights) -> tuple[s
     difference = graph.add("Sub", [window, last], "unbounded_difference")
     floor = graph.constant("difference_floor", -DIFFERENCE_LIMIT)
     difference = graph.add("Clip", [difference, floor, limit], "difference")
-    if spec.per_window:
-        mean = graph.add("ReduceMean", [difference], "mean", axes=[0], keepdims=1)
-        centred = graph.add("Sub", [difference, mean], "centred")
-        square = graph.add("Mul", [centred, centred], "square")
-        spread = graph.add("Sqrt", [graph.add("ReduceMean", [square], "variance", axes=[0], keepdims=1)], "spread")
-        level = graph.add("Mul", [graph.add("Abs", [last], "level"), graph.constant("level_floor", LEVEL_FLOOR)], "rel")
-        least = graph.add("Add", [level, graph.constant("scale_floor", SCALE_FLOOR)], "least_scale")
-        scale = graph.add("Add", [spread, least], "scale")
-        unit = graph.add("Gather", [graph.add("Squeeze", [scale, step_axis], "flat_scale"), target], "unit", axis=1)
-    else:
-        scale = graph.constant("input_scale", weights["input_scale"])
-        unit = graph.constant("output_scale", weights["output_scale"][None, :])
-    scaled = graph.add("Div", [difference, scale], "unbounded_input")
-    bounds = [graph.constant("input_floor", -INPUT_LIMIT), graph.constant("input_limit", INPUT_LIMIT)]
-    scaled = graph.add("Clip", [scaled, *bounds], "scaled")
     flat_last = graph.add("Squeeze", [last, step_axis], "flat_last")
-    return scaled, unit, graph.add("Gather", [flat_last, target], "last_target", axis=1)
+    origin = graph.add("Gather", [flat_last, target], "last_target", axis=1)
+    if spec.per_window:
+        return _by_window(graph, spec, difference, origin)
+    scaled = graph.add("Div", [difference, graph.constant("input_scale", weights["input_scale"])], "unbounded_input")
+    return _Normalised(
+        _bounded(graph, scaled, "scaled"),
+        None,
+        origin,
+        graph.constant("output_scale", weights["output_scale"][None, :]),
+        graph.constant("block_scale", weights["block_scale"][None, :]),
+        graph.constant("log_block_scale", np.log(weights["block_scale"])[None, :]),
+    )
 
 
-def _levels(graph: Graph, spec: NetworkSpec, weights: Weights) -> tuple[str, str, str]:
-    """As `_normalisation`, for the tutorial's scaling of the level to 0..1."""
+def _bounded(graph: Graph, scaled: str, name: str, limit: float = INPUT_LIMIT) -> str:
+    bounds = [graph.constant(f"{name}_floor", -limit), graph.constant(f"{name}_limit", limit)]
+    return graph.add("Clip", [scaled, *bounds], name)
+
+
+def _by_window(graph: Graph, spec: NetworkSpec, difference: str, origin: str) -> _Normalised:
+    """As `model._by_window`."""
+    mean = graph.add("ReduceMean", [difference], "mean", axes=[0], keepdims=1)
+    centred = graph.add("Sub", [difference, mean], "centred")
+    square = graph.add("Mul", [centred, centred], "square")
+    variance = graph.add("ReduceMean", [square], "variance", axes=[0], keepdims=0)
+    column = graph.add("Unsqueeze", ["spread", graph.constant("column", [1], np.int64)], "spread_column")
+    spread = graph.add("Min", [column, "difference_limit"], "bounded_spread")
+    share = graph.add("Mul", [spread, graph.constant("spread_floor", SPREAD_FLOOR)], "spread_share")
+    variance = graph.add("Add", [variance, graph.add("Mul", [share, share], "least_variance")], "joint_variance")
+    level = graph.add("Mul", [graph.add("Abs", [origin], "level"), graph.constant("level_floor", LEVEL_FLOOR)], "rel")
+    floor = graph.add("Add", [level, graph.constant("scale_floor", SCALE_FLOOR)], "least_scale")
+    scale = graph.add("Add", [graph.add("Sqrt", [variance], "joint_spread"), floor], "scale")
+    relative = graph.add("Div", [difference, scale], "relative")
+    earlier = graph.add(
+        "Gather", [relative, graph.constant("before", before(spec.n_step), np.int64)], "earlier", axis=0
+    )
+    steps = graph.add("Sub", [relative, earlier], "one_step")
+    both = graph.add("Concat", [relative, steps], "unbounded_input", axis=2)
+    ratio = graph.add("Div", [scale, graph.add("Add", [spread, floor], "own_spread")], "ratio")
+    ratio = graph.add("Add", [ratio, graph.constant("ratio_floor", RATIO_FLOOR)], "floored_ratio")
+    log_ratio, log_scale = _logarithms(graph, ratio, scale)
+    context = graph.add("Div", [log_ratio, graph.constant("ten", math.log(10))], "decades")
+    context = _bounded(graph, context, "context", CONTEXT_LIMIT)
+    return _Normalised(_bounded(graph, both, "scaled"), context, origin, scale, scale, log_scale)
+
+
+def _logarithms(graph: Graph, first: str, second: str) -> tuple[str, str]:
+    """Natural logarithms of two columns (batch, 1).
+
+    onnxruntime takes logarithms of 4 to 16 numbers at once and of those left over one by one, which gives other bits.
+    Each row is therefore made 16 numbers long, so that none is left over whatever the batch.
+    """
+    wide = graph.add("Concat", [first, second] * (_LANES // 2), "wide", axis=1)
+    names = ["log_ratio", "log_scale", "unused_logarithms"]
+    widths = graph.constant("lanes", [1, 1, _LANES - 2], np.int64)
+    graph.nodes.append(
+        helper.make_node("Split", [graph.add("Log", [wide], "logarithms"), widths], names, name="split_logs", axis=1)
+    )
+    return names[0], names[1]
+
+
+def _levels(graph: Graph, spec: NetworkSpec, weights: Weights) -> _Normalised:
+    """As `Network.normalise`, for the tutorial's scaling of the level to 0..1."""
     index = spec.target_index
     window = graph.add("Transpose", ["window"], "steps", perm=[1, 0, 2])
     above = graph.add("Sub", [window, graph.constant("input_low", weights["input_low"])], "above_low")
     scaled = graph.add("Div", [above, graph.constant("input_scale", weights["input_scale"])], "unbounded_input")
-    bounds = [graph.constant("input_floor", -INPUT_LIMIT), graph.constant("input_limit", INPUT_LIMIT)]
-    scaled = graph.add("Clip", [scaled, *bounds], "scaled")
     graph.constant("step_axis", [0], np.int64)
     unit = graph.constant("unit", weights["input_scale"][None, index : index + 1])
-    return scaled, unit, graph.constant("origin", weights["input_low"][None, index : index + 1])
+    origin = graph.constant("origin", weights["input_low"][None, index : index + 1])
+    log_unit = graph.constant("log_unit", np.log(weights["input_scale"][None, index : index + 1]))
+    return _Normalised(_bounded(graph, scaled, "scaled"), None, origin, unit, unit, log_unit)
 
 
 def _body(graph: Graph, spec: NetworkSpec, weights: Weights, steps: str) -> str:

@@ -30,6 +30,7 @@ class Story:
         course: of the training.
         evaluation: on the test part.
         sentence: whether the network earns its place.
+        notes: what the blocks and bands are worth on the test part.
         forecast: `(n, horizon)` for all windows of the test part.
     """
 
@@ -39,6 +40,7 @@ class Story:
     course: Course
     evaluation: Evaluation
     sentence: str
+    notes: Sequence[str]
     forecast: Windows32
 
 
@@ -80,7 +82,7 @@ def _row(errors: Errors) -> tuple[str, ...]:
 def _about_table(story: Story) -> str:
     seen = "The test part was seen neither in training nor by the scales, the early stopping or the threshold."
     unit = "MASE is the mean absolute error in units of one-step persistence on the training part."
-    return f"{story.evaluation.n_window} windows. {seen} {unit} {about_skill(story.evaluation)}"
+    return f"{story.evaluation.n_window} windows. {seen} {unit} {about_skill(story.evaluation)} {' '.join(story.notes)}"
 
 
 def about_skill(evaluation: Evaluation) -> str:
@@ -98,11 +100,13 @@ def _about_data(data: Dataset) -> str:
 
 def _about_calibration(card: ModelCard) -> str:
     known, unit = card.calibration, f" {card.unit}" if card.unit else ""
+    (first, *_), (*_, last) = known.band_95 or (math.nan,), known.band_95 or (math.nan,)
     return (
-        f"On the validation part the mean |residual| one reading ahead is {known.mean_abs_residual:.4g}{unit} and 95 % "
-        f"lie within {known.band_95:.4g}{unit}. Default threshold: {known.threshold_errors:g} times a device's own "
-        f"recent mean |residual|, the score that one validation reading in {READINGS_PER_ALARM:g} exceeds (exponential "
-        f"tail over the 98 % quantile), at least {LEAST_THRESHOLD:g}."
+        f"On the validation part the mean |residual| one reading ahead is {known.mean_abs_residual:.4g}{unit}. The 95 "
+        f"% band is {first:.4g}{unit} to each side one reading ahead and {last:.4g}{unit} at the last lead (split "
+        f"conformal). Default threshold: {known.threshold_errors:g} times a device's own recent mean |residual|, the "
+        f"score that one validation reading in {READINGS_PER_ALARM:g} exceeds (exponential tail over the 98 % "
+        f"quantile), at least {LEAST_THRESHOLD:g}."
     )
 
 

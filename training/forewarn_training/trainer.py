@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from forewarn.errors import SettingsError
 from forewarn_training.data import Part
-from forewarn_training.model import TARGET_LIMIT, Network
+from forewarn_training.model import N_BLOCK, TARGET_LIMIT, Network, Outputs
 
-_CHECKPOINT_VERSION = 1
+_CHECKPOINT_VERSION = 2
 _VALIDATION_BATCH = 2048
 
 
@@ -39,6 +39,7 @@ class Recipe:
         seed: of weights, order and dropout.
         loss: mean absolute or mean squared error.
         cycle: whether the learning rate rises and falls; it stays as it is otherwise.
+        block_weight: what the loss of the blocks counts for beside that of the path.
     """
 
     epochs: int = 30
@@ -52,6 +53,7 @@ class Recipe:
     seed: int = 0
     loss: Literal["mae", "mse"] = "mae"
     cycle: bool = True
+    block_weight: float = 0.05
 
 
 @dataclass(slots=True)
@@ -88,9 +90,9 @@ class Trainer:
         self.recipe = recipe
         self.course = Course()
         self.best = _copy(network)
-        self._optimizer = torch.optim.AdamW(
-            network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-        )
+        self._tails = nn.Parameter(torch.zeros(N_BLOCK))
+        self._weights = [*network.parameters(), self._tails]
+        self._optimizer = torch.optim.AdamW(self._weights, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
         others = network.spec.horizon - 1
         first = recipe.lead_one if others else 1.0
         self._lead_weights = torch.tensor([first, *[(1 - first) / max(others, 1)] * others])
@@ -136,7 +138,7 @@ class Trainer:
             loss = self._loss(self.training, chosen)
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call] # torch publishes no type for it
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+            nn.utils.clip_grad_norm_(self._weights, self.recipe.clip)
             self._optimizer.step()
             self._schedule.step()
             total += loss.item() * len(chosen)
@@ -148,11 +150,28 @@ class Trainer:
 
     def _loss(self, part: Part, chosen: Tensor) -> Tensor:
         rows = chosen.numpy()
-        scaled, origin, unit = self.network.normalise(torch.from_numpy(part.inputs(rows)))
-        wanted = ((torch.from_numpy(part.targets(rows)) - origin) / unit).clamp(-TARGET_LIMIT, TARGET_LIMIT)
-        away = self.network.scaled_forecast(scaled) - wanted
+        normalised = self.network.normalise(torch.from_numpy(part.inputs(rows)), torch.from_numpy(part.spreads(rows)))
+        said = self.network.scaled_outputs(normalised)
+        wanted = torch.from_numpy(part.targets(rows))
+        path = self._path_loss(said.path, _limited((wanted - normalised.origin) / normalised.unit))
+        blocks = torch.from_numpy(part.block_targets(rows))
+        return path + self.recipe.block_weight * self._block_loss(
+            said, _limited((blocks - normalised.origin) / normalised.block_unit)
+        )
+
+    def _path_loss(self, said: Tensor, wanted: Tensor) -> Tensor:
+        away = said - wanted
         each_lead = (away.abs() if self.recipe.loss == "mae" else away.square()).mean(dim=0)
         return (each_lead * self._lead_weights).sum()
+
+    def _block_loss(self, said: Outputs, wanted: Tensor) -> Tensor:
+        """Mean negative logarithm of the likelihood of the blocks that are there, as Student's t of learnt freedom."""
+        there = wanted.isfinite()
+        freedom = 2 + nn.functional.softplus(self._tails)
+        away = (torch.where(there, wanted, said.block_mean) - said.block_mean) / said.block_log_scale.exp()
+        constant = torch.lgamma(freedom / 2) - torch.lgamma((freedom + 1) / 2) + (math.pi * freedom).log() / 2
+        surprise = said.block_log_scale + constant + (freedom + 1) / 2 * torch.log1p(away.square() / freedom)
+        return (surprise * there).sum() / there.sum().clamp(min=1)
 
     def _validate(self) -> float:
         self.network.eval()
@@ -173,6 +192,7 @@ class Trainer:
             "identity": self._identity(),
             "course": asdict(self.course),
             "network": self.network.state_dict(),
+            "tails": self._tails.detach(),
             "best": self.best,
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
@@ -202,10 +222,15 @@ class Trainer:
             raise SettingsError(f"{path}: is of another training ({'; '.join(differing)}): start without --resume")
         self.course = course
         self.network.load_state_dict(state["network"])
+        self._tails.data.copy_(state["tails"])
         self.best = state["best"]
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(state["random"])
+
+
+def _limited(scaled: Tensor) -> Tensor:
+    return scaled.clamp(-TARGET_LIMIT, TARGET_LIMIT)
 
 
 def _copy(network: Network) -> dict[str, Tensor]:

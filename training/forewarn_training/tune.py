@@ -173,7 +173,7 @@ class _Folds:
         part = self._widest[fold].validation
         chosen = part.some(_MOST_WINDOWS)
         windows, wanted = part.inputs(chosen)[:, -settings.n_step :], part.targets(chosen)
-        away = np.abs(forecast_with_torch(network, windows) - wanted).mean(axis=0)
+        away = np.abs(forecast_with_torch(network, windows, part.spreads(chosen)).path - wanted).mean(axis=0)
         naive = np.abs(windows[:, -1:, part.target_index] - wanted).mean(axis=0)
         ratio = away / np.maximum(naive, np.finfo(np.float32).tiny)
         return float(ratio[0] if len(ratio) == 1 else (ratio[0] + ratio[1:].mean()) / 2)

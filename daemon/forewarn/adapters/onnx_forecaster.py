@@ -19,7 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.core.card import CARD_KEY, GOLDEN_KEY, GoldenSample, ModelCard
+from forewarn.core.card import BLOCKS, CARD_KEY, GOLDEN_KEY, GoldenSample, ModelCard
+from forewarn.core.ports import Forecast
 from forewarn.errors import ModelError
 
 # onnxruntime 1.29 and later reports its use to its maker unless this is set before it is imported.
@@ -32,8 +33,8 @@ STARTER = Path(str(files("forewarn") / "models" / "starter.onnx"))
 # 11.9 µs in batches of 1024, whose intermediate values leave the cache.
 _CHUNK = 256
 _MAX_FILE_BYTES = 64 * 2**20
-_INPUT = "window"
-_OUTPUT = "forecast"
+_INPUTS = ("window", "spread")
+_OUTPUTS = ("forecast", "block_mean", "block_log_scale")
 _AGAIN = "export it again with forewarn-train"
 _SILENT = 4  # onnxruntime's log severity "fatal": it would print to standard error what we tell as a ModelError
 
@@ -89,22 +90,28 @@ class OnnxForecaster:
         self._session = session
         self._observe = observe
 
-    def forecast(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Forecast `(n, horizon)` from windows `(n, n_step, n_feature)`, both in engineering units.
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
+        """Forecast from windows `(n, n_step, n_feature)` and spreads `(n,)`: see `core.ports.Forecaster`.
 
         Raises:
-            ValueError: where the windows' shape is not the card's.
+            ValueError: where the shape of the windows is not the card's, or there is not one spread for each.
         """
-        windows = np.ascontiguousarray(windows, np.float32)
-        out = np.empty((len(windows), self.card.horizon), np.float32)
-        if windows.shape[1:] != (self.card.n_step, len(self.card.features)):
-            raise ValueError(f"windows of shape {windows.shape} for a model of {self.card.n_step} steps")
-        for start in range(0, len(windows), _CHUNK):
-            chunk = windows[start : start + _CHUNK]
+        windows, spread = np.ascontiguousarray(windows, np.float32), np.ascontiguousarray(spread, np.float32)
+        n = len(windows)
+        if windows.shape[1:] != (self.card.n_step, len(self.card.features)) or spread.shape != (n,):
+            raise ValueError(
+                f"windows of shape {windows.shape} and spreads of shape {spread.shape} for a model of "
+                f"{self.card.n_step} steps"
+            )
+        out = Forecast(*(np.empty((n, width), np.float32) for width in (self.card.horizon, len(BLOCKS), len(BLOCKS))))
+        for start in range(0, n, _CHUNK):
+            rows = slice(start, start + _CHUNK)
             began = time.perf_counter()
-            (out[start : start + _CHUNK],) = self._session.run([_OUTPUT], {_INPUT: chunk})
+            found = self._session.run(_OUTPUTS, dict(zip(_INPUTS, (windows[rows], spread[rows]), strict=True)))
+            for kept, values in zip(out, found, strict=True):
+                kept[rows] = values
             if self._observe is not None:
-                self._observe(len(chunk), time.perf_counter() - began)
+                self._observe(len(windows[rows]), time.perf_counter() - began)
         return out
 
 
@@ -165,26 +172,27 @@ def _open(path: Path, content: bytes) -> _Opened:
 
 def _check_shapes(path: Path, opened: _Opened, card: ModelCard) -> None:
     """Compare the graph's inputs and outputs with what the card promises."""
-    for kind, found, name, shape in (
-        ("input", opened.inputs, _INPUT, [card.n_step, len(card.features)]),
-        ("output", opened.outputs, _OUTPUT, [card.horizon]),
+    blocks = [len(BLOCKS)]
+    for kind, found, names, shapes in (
+        ("inputs", opened.inputs, _INPUTS, ([card.n_step, len(card.features)], [])),
+        ("outputs", opened.outputs, _OUTPUTS, ([card.horizon], blocks, blocks)),
     ):
-        told = ", ".join(f"{i.name} {i.type} {i.shape}" for i in found)
-        if (
-            [i.name for i in found] != [name]
-            or found[0].type != "tensor(float)"
-            or found[0].shape[1:] != shape
-            or isinstance(found[0].shape[0], int)
+        wanted = dict(zip(names, shapes, strict=True))
+        if sorted(tensor.name for tensor in found) != sorted(wanted) or not all(
+            tensor.type == "tensor(float)"
+            and tensor.shape[1:] == wanted[tensor.name]
+            and tensor.shape
+            and not isinstance(tensor.shape[0], int)
+            for tensor in found
         ):
-            raise ModelError(
-                f"{path}: its {kind} is {told or 'absent'}, the card says {name} tensor(float) "
-                f"{['batch', *shape]}: {_AGAIN}"
-            )
+            told = ", ".join(f"{tensor.name} {tensor.type} {tensor.shape}" for tensor in found)
+            promised = ", ".join(f"{name} tensor(float) {['batch', *shape]}" for name, shape in wanted.items())
+            raise ModelError(f"{path}: its {kind} are {told or 'absent'}, the card says {promised}: {_AGAIN}")
 
 
 def _check_golden(path: Path, forecaster: OnnxForecaster, golden: GoldenSample) -> None:
     try:
-        away = golden.disagreement(forecaster.forecast(golden.window))
+        away = golden.disagreement(*forecaster.forecast(golden.window, golden.spread))
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{path}: its golden sample cannot be run ({reason}): {_AGAIN}") from error

@@ -3,7 +3,7 @@
 An ONNX model of `forewarn` has the inputs `window`, float32 `(batch, n_step, n_feature)`, and `spread`, float32
 `(batch,)`, and the outputs `forecast` `(batch, horizon)`, `block_mean` and `block_log_scale` `(batch, len(BLOCKS))`:
 see `core.ports.Forecast`. All are in engineering units: normalisation is inside the graph. The metadata key `CARD_KEY`
-holds the card as JSON and `GOLDEN_KEY` a golden sample, an input and the output that torch gave for it.
+holds the card as JSON and `GOLDEN_KEY` a golden sample, inputs and the outputs that torch gave for them.
 """
 
 import json
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from forewarn.errors import ModelError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CARD_KEY = "forewarn.card"
 GOLDEN_KEY = "forewarn.golden"
 MAX_STEPS = 512
@@ -39,12 +39,15 @@ class Calibration:
 
     Attributes:
         mean_abs_residual: mean of |residual| at lead 1, in the target's unit: where a new device's own error starts.
-        band_95: 95 % quantile of |residual| at lead 1, in the target's unit.
+        band_80: `horizon` half-widths, in the target's unit, of the bands around the forecast that are to hold 80 % of
+            the readings, one for each lead (split conformal, Vovk et al. 2005).
+        band_95: the same for 95 %.
         threshold_errors: the default alert threshold, in multiples of a device's own recent mean absolute error.
     """
 
     mean_abs_residual: float | None = None
-    band_95: float | None = None
+    band_80: tuple[float, ...] | None = None
+    band_95: tuple[float, ...] | None = None
     threshold_errors: float | None = None
 
 
@@ -100,9 +103,19 @@ class ModelCard:
         for name, value, most in (("n_step", self.n_step, MAX_STEPS), ("horizon", self.horizon, MAX_HORIZON)):
             if not 1 <= value <= most:
                 raise ModelError(f"the model's card has {name} {value}: 1 to {most} is supported")
-        for name, number in asdict(self.calibration).items():
-            if number is not None and not (math.isfinite(number) and number >= 0):
+        for name in ("mean_abs_residual", "threshold_errors"):
+            number = getattr(self.calibration, name)
+            if number is not None and not _is_size(number):
                 raise ModelError(f"the model's card has calibration.{name} {number}: a number of at least 0 is needed")
+        for name in ("band_80", "band_95"):
+            band = getattr(self.calibration, name)
+            if band is not None and not (
+                isinstance(band, tuple) and len(band) == self.horizon and all(map(_is_size, band))
+            ):
+                raise ModelError(
+                    f"the model's card has calibration.{name} {band}: a number of at least 0 for each of the "
+                    f"{self.horizon} leads is needed"
+                )
 
     def _check_types(self) -> None:
         """A card that was read from a file may hold anything."""
@@ -145,7 +158,7 @@ class ModelCard:
             raw: dict[str, Any] = json.loads(text)
             unknown = sorted(set(raw) - {f.name for f in fields(cls)})
             raw["features"] = tuple(Feature(**feature) for feature in raw["features"])
-            raw["calibration"] = Calibration(**raw.get("calibration", {}))
+            raw["calibration"] = _calibration(raw.get("calibration", {}))
             card = cls(**raw) if not unknown else None
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise ModelError(
@@ -156,18 +169,38 @@ class ModelCard:
         return card
 
 
+def _is_size(number: object) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number) and number >= 0
+
+
+def _calibration(raw: dict[str, Any]) -> Calibration:
+    """JSON has no tuples."""
+    found: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
+    return Calibration(**found)
+
+
+_GOLDEN_ARRAYS = ("window", "spread", "forecast", "block_mean", "block_log_scale")
+
+
 @dataclass(frozen=True, slots=True)
 class GoldenSample:
-    """An input and the output that the trainer's framework gave for it.
+    """Inputs and the outputs that the trainer's framework gave for them, all float32.
 
     Attributes:
-        window: `(n, n_step, n_feature)` float32, engineering units.
-        forecast: `(n, horizon)` float32, the target's unit.
-        scale: what counts as one unit of error: parity holds within `TOLERANCE * scale`.
+        window: `(n, n_step, n_feature)`, engineering units.
+        spread: `(n,)`, the target's unit.
+        forecast: `(n, horizon)`, the target's unit.
+        block_mean: `(n, len(BLOCKS))`, the target's unit.
+        block_log_scale: `(n, len(BLOCKS))`.
+        scale: what counts as one unit of error in `forecast` and `block_mean`: parity holds within `TOLERANCE * scale`.
+            In `block_log_scale` 1 does.
     """
 
     window: NDArray[np.float32]
+    spread: NDArray[np.float32]
     forecast: NDArray[np.float32]
+    block_mean: NDArray[np.float32]
+    block_log_scale: NDArray[np.float32]
     scale: float
 
     TOLERANCE: ClassVar[float] = 1e-4
@@ -178,18 +211,26 @@ class GoldenSample:
         Raises:
             ModelError: where it is empty, not finite, of other shapes than those above, or has no positive scale.
         """
-        rows = len(self.window) if self.window.ndim == 3 and self.forecast.ndim == 2 else 0
-        finite = np.isfinite(self.window).all() and np.isfinite(self.forecast).all() and math.isfinite(self.scale)
-        if not (rows and len(self.forecast) == rows and finite and self.scale > 0):
+        arrays = self._arrays()
+        rows = len(self.window) if self.window.ndim == 3 else 0
+        shapes = [array.shape for array in arrays.values()]
+        blocks = (rows, len(BLOCKS))
+        whole = shapes[1:] == [(rows,), (rows, *shapes[2][1:2]), blocks, blocks]
+        finite = all(np.isfinite(array).all() for array in arrays.values()) and math.isfinite(self.scale)
+        if not (rows and whole and finite and self.scale > 0):
+            told = ", ".join(f"{name} of shape {array.shape}" for name, array in arrays.items())
             raise ModelError(
-                f"the model's golden sample has a window of shape {self.window.shape}, a forecast of shape "
-                f"{self.forecast.shape} and a scale of {self.scale}, or is not finite: "
+                f"the model's golden sample has a {told} and a scale of {self.scale}, or is not finite: "
                 "export the model again with forewarn-train"
             )
 
+    def _arrays(self) -> dict[str, NDArray[np.float32]]:
+        return {name: getattr(self, name) for name in _GOLDEN_ARRAYS}
+
     def to_json(self) -> str:
         """The sample as JSON; float32 values survive it to the bit."""
-        return json.dumps({"window": self.window.tolist(), "forecast": self.forecast.tolist(), "scale": self.scale})
+        lists = {name: array.tolist() for name, array in self._arrays().items()}
+        return json.dumps({**lists, "scale": self.scale})
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -201,16 +242,33 @@ class GoldenSample:
         try:
             raw = json.loads(text)
             with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused
-                window, forecast = (np.asarray(raw[key], np.float32) for key in ("window", "forecast"))
-            return cls(window, forecast, float(raw["scale"]))
+                arrays: dict[str, Any] = {name: np.asarray(raw[name], np.float32) for name in _GOLDEN_ARRAYS}
+            return cls(**arrays, scale=float(raw["scale"]))
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise ModelError(
                 f"the model's golden sample cannot be read ({error}): export the model again with forewarn-train"
             ) from error
 
-    def disagreement(self, forecast: NDArray[np.float32]) -> float:
-        """The largest difference from the golden forecast, in units of `scale`; infinite where the shapes differ."""
-        if forecast.shape != self.forecast.shape:
-            return math.inf
-        worst = float(np.max(np.abs(forecast.astype(np.float64) - self.forecast), initial=0.0)) / self.scale
-        return worst if math.isfinite(worst) else math.inf
+    def disagreement(
+        self,
+        forecast: NDArray[np.float32],
+        block_mean: NDArray[np.float32],
+        block_log_scale: NDArray[np.float32],
+    ) -> float:
+        """The largest difference from the golden outputs, in units of `scale` (of 1 in `block_log_scale`).
+
+        Infinite where a shape differs or a number is not finite.
+        """
+        return max(
+            _largest(forecast, self.forecast) / self.scale,
+            _largest(block_mean, self.block_mean) / self.scale,
+            _largest(block_log_scale, self.block_log_scale),
+        )
+
+
+def _largest(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:
+    """The largest difference between two arrays; infinite where they cannot be compared."""
+    if ours.shape != theirs.shape:
+        return math.inf
+    worst = float(np.max(np.abs(ours.astype(np.float64) - theirs), initial=0.0))
+    return worst if math.isfinite(worst) else math.inf

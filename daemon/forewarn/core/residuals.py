@@ -33,7 +33,7 @@ _RELATIVE_FLOOR = 1e-6  # a window is float32: below this share of its level a r
 def columns(calibration: Calibration) -> dict[str, Column]:
     """`n_residual` learnt so far (a calibrated model counts as warmed up), `mean_abs`, `band`, `resolution`."""
     known = calibration.mean_abs_residual
-    band = calibration.band_95
+    band = None if calibration.band_95 is None else calibration.band_95[0]
     start = 0.0 if known is None else known
     return {
         "n_residual": Column(np.int64, (), 0 if known is None else WARM_UP),
