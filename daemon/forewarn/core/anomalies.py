@@ -163,7 +163,8 @@ def _damped(state: State, at: Floats, fused: Floats) -> Floats:
         return z
     s = fused[rows]
     before = (state["notable_peaks"][rows] >= s[:, None].astype(np.float32)).sum(axis=1)
-    z[rows] = s / (1.0 + before) ** _HABIT - _CADENCE * np.log10(_a_day(state)[rows] / _USUAL_A_DAY)
+    cadence = _CADENCE * np.log10(_a_day(state)[rows] / _USUAL_A_DAY)
+    z[rows] = np.maximum(s / (1.0 + before) ** _HABIT - cadence, 0.0)
     rows, s = rows[s > _NOTABLE], s[s > _NOTABLE]
     nth, peak = state["n_taken"][rows], state["notable_peak"][rows]
     new = nth - state["notable_n"][rows] > _APART
