@@ -73,6 +73,8 @@ class Rules:
     """How readings become alerts.
 
     Attributes:
+        detector: the judge, "tail" or "residual".
+        sensitivity: expected alerts per device and month, of the tail judge.
         threshold: for every series that no override matches.
         overrides: the first that matches a series wins.
         raise_after: k of "k of the last m readings exceed".
@@ -97,6 +99,8 @@ class Rules:
         max_series: the device cap.
     """
 
+    detector: str = "residual"
+    sensitivity: float = 1.0
     threshold: Threshold = Threshold()
     overrides: tuple[Override, ...] = ()
     raise_after: int = 1
