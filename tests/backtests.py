@@ -26,16 +26,16 @@ def moment(i: int) -> str:
 
 
 def history_file(
-    folder: Path, n: int = 400, devices: str = "ab", spikes: tuple[int, ...] = (), name: str = "h"
+    folder: Path, n: int = 400, devices: str = "ab", spikes: tuple[int, ...] = (), spiking: str = "a"
 ) -> Path:
-    """Devices in turn, noise around a level; at each i of `spikes` the first device reads 30 more."""
+    """Devices in turn, noise around a level; at each i of `spikes` the `spiking` devices read 30 more."""
     rng = np.random.default_rng(7)
     lines = ["timestamp,device,temperature"]
     for i in range(n):
         for device in devices:
-            value = 4.0 + float(rng.normal(0, 0.3)) + (30.0 if i in spikes and device == devices[0] else 0.0)
+            value = 4.0 + float(rng.normal(0, 0.3)) + (30.0 if i in spikes and device in spiking else 0.0)
             lines.append(f"{moment(i)},{device},{value:.2f}")
-    path = folder / f"{name}.csv"
+    path = folder / "h.csv"
     path.write_text("\n".join(lines) + "\n", "utf-8")
     return path
 

@@ -147,7 +147,7 @@ def test_a_window_holds_for_its_device_and_one_of_the_file_for_each(tmp_path: Pa
 
 
 def test_readings_in_alarm_are_those_from_the_raise_to_the_clear(tmp_path: Path) -> None:
-    result = judged(history_file(tmp_path, spikes=(200, 300)))
+    result = judged(history_file(tmp_path, spikes=(200, 300, 399), devices="abc", spiking="ac"))
     held = hold_against(result, [])
     assert held.n_in_alarm == np.count_nonzero(result.verdicts.alert) > 0
     assert held.n_false == len(result.alerts)

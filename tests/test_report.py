@@ -134,7 +134,9 @@ def test_the_ten_strongest_alerts_are_shown_with_what_was_around_them() -> None:
         assert figure.findtext("p") == "a reads 4.0 °C; 3.0 ± 1.0 °C was expected"
         assert len(list(figure.iter("circle"))) == 1
         points = next(p.get("d", "") for p in figure.iter("path") if p.get("class") == "line")
-        assert len(re.findall("[ML]", points)) == 181
+        across = re.findall(r"[ML]([\d.]+) ", points)
+        assert len(across) == 181
+        assert next(figure.iter("circle")).get("cx") == across[120]
     assert "The ten strongest alerts" in text_of(page)
 
 

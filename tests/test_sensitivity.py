@@ -9,13 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forewarn.backtest import backtest
 from forewarn.core.alerts import AlertRaised, Kind
+from forewarn.core.card import Calibration
 from forewarn.core.rules import Override, Rules, Threshold
 from forewarn.core.tails import rate_of, threshold_of
 from forewarn.history import read_history
 from forewarn.sensitivity import FACTORS, SENSITIVITIES, curve, in_use, likely_counts, step, steps
 from tests.backtests import history_file, judged, of_scores
 from tests.core.streams import stream
+from tests.forecasters import HalfTrend, card
 
 
 def raised_rows(path: Path, rules: Rules) -> list[int]:
@@ -53,6 +56,23 @@ def test_the_residual_judge_told_again_is_a_backtest_with_that_threshold(
     assert again.threshold == pytest.approx(factor * own)
     assert again.n_alert > 3
     assert (again.telling | ~again.raised).all()
+
+
+@pytest.mark.parametrize("clear_after", [2, 10])
+@pytest.mark.parametrize("raise_after", [1, 2, 3])
+def test_what_one_series_did_last_is_nothing_to_the_next_one(
+    tmp_path: Path, raise_after: int, clear_after: int
+) -> None:
+    known = Calibration(mean_abs_residual=0.2, threshold_errors=8.0)  # so that the first residual is scored
+    ends = {"a": [29], "b": [4, 29], "c": [5, 20]}  # where each device reads 30 more
+    lines = [f"{1.7e9 + i},{d},{4 + 30 * (i in ends[d]) + i % 2 / 10}" for i in range(30) for d in "abc"]
+    path = tmp_path / "h.csv"
+    path.write_text("timestamp,device,temperature\n" + "\n".join(lines) + "\n", "utf-8")
+    rules = Rules(detector="residual", raise_after=raise_after, raise_within=32, clear_after=clear_after, stuck=False)
+    result = backtest(HalfTrend(card(calibration=known)), rules, read_history(path))
+    told = [result.row_of(alert) for alert in result.of_judge()]
+    assert np.flatnonzero(step(result, 1.0).raised).tolist() == sorted(told)
+    assert told
 
 
 def test_series_with_thresholds_of_their_own_keep_them_by_the_factor(messy: Path) -> None:
@@ -93,6 +113,11 @@ def test_probation_is_in_no_count() -> None:
     later = replace(result, counted=np.arange(100) >= 50)
     assert step(result, 1.0).n_alert == 2
     assert np.flatnonzero(step(later, 1.0).raised).tolist() == [80]
+
+
+def test_nor_in_that_of_the_residual_judge(tmp_path: Path) -> None:
+    later = judged(history_file(tmp_path, spikes=(100, 300)), probation=0.5)
+    assert step(later, 1.0).n_alert == len(later.of_judge()) == 1
 
 
 @given(st.floats(0.01, 100))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forewarn.backtest import Backtest
-from forewarn.core.readings import Mask, Outcome, Slots
+from forewarn.core.readings import Mask, Slots
 from forewarn.core.tails import rate_of, threshold_of
 
 SENSITIVITIES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -83,7 +83,7 @@ def _told_again(result: Backtest, factor: float) -> tuple[Mask, Mask]:
     """Rows that raise, and rows that would, with all thresholds times `factor`: `core.residuals.rule` over a file."""
     verdicts, rules, order, n = result.verdicts, result.rules, result.order, len(result.order)
     score, threshold = verdicts.score[order], factor * verdicts.threshold[order]
-    exceeds = (verdicts.outcome[order] == Outcome.SCORED) & (score > threshold)
+    exceeds = score > threshold  # the score is 0 where there is none
     begin = np.repeat(result.starts[:-1], np.diff(result.starts))  # of the series, for each place in `order`
     place = np.arange(n)
 
@@ -92,11 +92,10 @@ def _told_again(result: Backtest, factor: float) -> tuple[Mask, Mask]:
     telling = exceeds & (recent >= rules.raise_after)
 
     loud = ~(score < rules.clear_ratio * threshold)
-    last_loud = np.maximum.accumulate(np.where(loud, place, -1))
-    calm = place - np.maximum(last_loud, begin - 1)
+    calm = place - np.maximum.accumulate(np.where(loud, place, -1))
     n_clear = np.cumsum(calm >= rules.clear_after)
 
-    at = np.flatnonzero(telling)  # each keeps an alert active until the next reading that clears
+    at = np.flatnonzero(telling)  # each is loud, and keeps an alert active until the next reading that clears
     new = np.ones(len(at), np.bool_)
     new[1:] = (begin[at[1:]] != begin[at[:-1]]) | (n_clear[at[1:]] > n_clear[at[:-1]])
     return _that_count(result, order[at[new]]), _that_count(result, order[at])
