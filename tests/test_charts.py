@@ -47,6 +47,22 @@ def test_nan_breaks_a_line() -> None:
     assert path.get("d", "").count("M") == 2
 
 
+def test_a_gap_in_a_long_line_is_still_one() -> None:
+    x, y = np.arange(50_000.0), np.zeros(50_000)
+    y[[12_345, 30_001]] = np.nan
+    y[30_002] = 5.0
+    figure = parsed(line_chart("gap", [Line("y", x, y)]))
+    path = next(p for p in figure.iter("path"))
+    assert path.get("d", "").count("M") == 3
+    assert len({height for _, height in path_points(figure)}) == 2
+
+
+def test_a_line_of_nothing_but_gaps_is_thinned_all_the_same() -> None:
+    x = np.arange(50_000.0)
+    figure = parsed(line_chart("gaps", [Line("y", x, np.where(x % 2, np.nan, x))]))
+    assert len(path_points(figure)) < 2_500
+
+
 @pytest.mark.parametrize(
     "figure", [line_chart("a", []), line_chart("a", [Line("y", [], [])]), histogram("a", [np.nan])]
 )

@@ -15,9 +15,10 @@ from enum import Enum
 from html import escape
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 LARGEST = 1e300  # so that the span of an axis stays finite
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 10, 40
@@ -142,29 +143,36 @@ class Axes:
         return "".join(parts)
 
 
-def points(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
-    """Float columns of one length, without the points that have no place on the x axis."""
-    xs, ys = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    placed = np.abs(xs) < LARGEST
-    return xs[placed], np.where(np.abs(ys) < LARGEST, ys, np.nan)[placed]
-
-
 def thin(x: Floats, y: Floats, columns: int, pick: np.ufunc | None = None) -> tuple[Floats, Floats]:
-    """The smallest and largest y of each of `columns` runs of points, in their order; or one by `pick`."""
-    per_column = math.ceil(len(x) / columns)
+    """The smallest and largest y of each of `columns` runs of points, in their order; or one by `pick`.
+
+    NaN goes on breaking the line, unless there are more breaks than columns.
+    """
+    n = len(x)
+    per_column = math.ceil(n / columns)
     if per_column <= (1 if pick else 2):
         return x, y
-    starts = np.arange(0, len(x), per_column)
     if pick is not None:
+        starts = np.arange(0, n, per_column)
         return x[starts], pick.reduceat(y, starts)
+    starts = _starts(np.isnan(y), per_column, columns)
+    ends = np.append(starts[1:], n) - 1
     smallest = np.fmin.reduceat(y, starts)
     largest = np.fmax.reduceat(y, starts)
-    run = np.arange(len(x)) // per_column
-    first_small = np.searchsorted(run, np.arange(len(starts)))
-    ends = np.minimum(starts + per_column, len(x)) - 1
-    rising = y[first_small] <= y[ends]
+    rising = y[starts] <= y[ends]
     pair = np.where(rising[:, None], np.stack([smallest, largest], 1), np.stack([largest, smallest], 1))
     return np.stack([x[starts], x[ends]], 1).ravel(), pair.ravel()
+
+
+def _starts(unknown: Mask, per_column: int, columns: int) -> NDArray[np.intp]:
+    """Where runs of at most so many points begin, each of known points or of unknown ones alone."""
+    place = np.arange(len(unknown))
+    turns = np.flatnonzero(unknown[1:] != unknown[:-1]) + 1
+    if len(turns) > columns:
+        return place[::per_column]
+    begin = np.zeros(len(unknown), np.intp)
+    begin[turns] = turns
+    return np.flatnonzero((place - np.maximum.accumulate(begin)) % per_column == 0)
 
 
 def span(low: float, high: float, room: float) -> tuple[float, float]:

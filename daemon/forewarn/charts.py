@@ -14,7 +14,7 @@ from html import escape
 import numpy as np
 from numpy.typing import ArrayLike
 
-from forewarn.axes import LARGEST, Axes, Floats, Scale, Size, points, span, thin
+from forewarn.axes import LARGEST, Axes, Floats, Scale, Size, span, thin
 
 WIDE, SMALL = Size(960, 320), Size(460, 250)
 _MANY = 1000  # values from which a histogram leaves out the outermost
@@ -127,11 +127,11 @@ def line_chart(  # noqa: PLR0913 - so many parts a chart has, all but two of the
         log: whether both axes are logarithmic; what is not above 0 has no place then.
         size: `WIDE` or `SMALL`.
     """
-    place = _log_points if log else points
+    place = _log_points if log else _points
     drawn = [place(line.x, line.y) for line in lines]
-    dots = place(marks.x, marks.y) if marks else points([], [])
-    low = place(band.x, band.lower) if band else points([], [])
-    high = place(band.x, band.upper) if band else points([], [])
+    dots = place(marks.x, marks.y) if marks else _points([], [])
+    low = place(band.x, band.lower) if band else _points([], [])
+    high = place(band.x, band.upper) if band else _points([], [])
     axes = Axes.around([*drawn, dots, low, high], size)
     if axes is None:
         return _nothing(title, size)
@@ -179,13 +179,20 @@ def histogram(title: str, values: ArrayLike, *, bins: int = 60, x_label: str = "
     return _figure(title, note, axes.frame(x_label, "", Scale.LINEAR) + "".join(bars), WIDE)
 
 
+def _points(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+    """Float columns of one length, without the points that have no place on the x axis."""
+    xs, ys = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    placed = np.abs(xs) < LARGEST
+    return xs[placed], np.where(np.abs(ys) < LARGEST, ys, np.nan)[placed]
+
+
 def _log_points(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
-    """As `points`, of the decimal logarithms."""
+    """As `_points`, of the decimal logarithms."""
     logs = []
     for column in (x, y):
         values = np.asarray(column, np.float64)
         logs.append(np.log10(values, where=values > 0, out=np.full(values.shape, np.nan)))
-    return points(*logs)
+    return _points(*logs)
 
 
 def _legend(names: Sequence[tuple[str, str]]) -> str:

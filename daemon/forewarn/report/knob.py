@@ -69,7 +69,11 @@ def _about_tail(result: Backtest) -> str:
 
 def _about_residual(result: Backtest) -> str:
     rules = result.rules
-    absolute = "in the unit of the readings" if rules.threshold.absolute else "in the series' own recent mean errors"
+    absolute = (
+        "in the unit of the readings"
+        if rules.threshold.absolute
+        else "in multiples of the series' own recent mean error"
+    )
     often = f", at {rules.raise_after} of {rules.raise_within} readings in a row" if rules.raise_within > 1 else ""
     return (
         f"An alert is raised where the reading is further from its forecast than the threshold, {absolute}{often}. "

@@ -52,10 +52,10 @@ def render(result: Backtest, used: Used, labelled: Labelled | None = None) -> st
 def _tiles(result: Backtest, labelled: Labelled | None) -> str:
     n_judge = len(result.of_judge())
     tiles = [
-        (f"{len(result.history):,}", "readings"),
-        (f"{len(result.starts) - 1:,}", "devices"),
+        _counted(len(result.history), "reading"),
+        _counted(len(result.starts) - 1, "device"),
         (short(result.device_months), "device-months"),
-        (f"{n_judge:,}", f"{result.judge} alerts"),
+        _counted(n_judge, f"{result.judge} alert"),
         (per_month(result, n_judge), "of them per device-month"),
         (f"{len(result.alerts) - n_judge:,}", "alerts of sensor faults and limits"),
     ]
@@ -63,13 +63,17 @@ def _tiles(result: Backtest, labelled: Labelled | None) -> str:
         tiles += [
             (f"{labelled.n_found} of {len(labelled.findings)}", "labelled windows found"),
             (labelled.delay(), "median delay"),
-            (f"{labelled.n_false:,}", "false alerts"),
+            _counted(labelled.n_false, "false alert"),
             (f"{labelled.false_per_1000():.2f}", "of them per 1000 readings"),
             (f"{labelled.alarm_percent():.2f} %", "of normal readings in alarm"),
         ]
     tiles.append((f"{result.readings_per_s:,.0f}", "readings judged per second"))
     cells = "".join(f"<div><b>{escape(number)}</b><span>{escape(of)}</span></div>" for number, of in tiles)
     return f'<div class="tiles">{cells}</div>'
+
+
+def _counted(n: int, thing: str) -> tuple[str, str]:
+    return f"{n:,}", thing if n == 1 else f"{thing}s"
 
 
 def _windows(labelled: Labelled) -> str:

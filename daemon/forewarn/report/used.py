@@ -36,7 +36,7 @@ def used(result: Backtest, forecaster: OnnxForecaster, loaded: Loaded, given: Ma
     facts = [
         ("history", str(history.path)),
         ("its SHA-256", history.sha256),
-        ("judged", f"{history.target} of {len(result.starts) - 1:,} devices"),
+        ("judged", history.target),
         ("from", history.timestamp_text[0]),
         ("to", history.timestamp_text[-1]),
         ("model", f"{card.name}, version {card.version}, {card.n_step} readings in, {card.horizon} out"),
