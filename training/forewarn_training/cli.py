@@ -98,6 +98,7 @@ def _train(options: argparse.Namespace, history: "History") -> None:
         feature_units=_feature_units(options.unit, history.target),
         checkpoint=options.checkpoint,
         resume=options.resume,
+        baselines=options.baselines,
     )
     fitted = fit(history, plan)
     if fitted.course.training_loss:
@@ -208,6 +209,7 @@ def _feature_units(given: Sequence[str], target: str) -> dict[str, str]:
 def _evaluate(options: argparse.Namespace) -> None:
     from forewarn.adapters.onnx_forecaster import load_model, resolve_model  # noqa: PLC0415 - see the first lines
     from forewarn.history import read_for  # noqa: PLC0415
+    from forewarn_training.classical import Classical  # noqa: PLC0415
     from forewarn_training.data import Cut, prepare  # noqa: PLC0415
     from forewarn_training.evaluate import RIDGE, evaluate  # noqa: PLC0415
     from forewarn_training.linear import fit_ridge  # noqa: PLC0415
@@ -222,8 +224,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         target=options.target,
     )
     data = prepare(history, Cut(card.n_step, card.horizon, options.split, options.max_gap))
+    baselines = Classical(data) if options.baselines else None
     ridge = fit_ridge(data.training, data.validation)
-    evaluation = evaluate(model.forecast, data, data.test, {RIDGE: ridge.forecast})
+    evaluation = evaluate(model.forecast, data, data.test, {RIDGE: ridge.forecast}, baselines)
     seen = card.training_data_sha256 == data.sha256
     print(f"{card.name} {card.version} on {history.target} of {options.data}, {evaluation.n_window} windows")
     if seen:

@@ -13,7 +13,8 @@ from forewarn.core.card import Feature, ModelCard
 from forewarn.errors import DataError, SettingsError
 from forewarn.history import History
 from forewarn_training.calibrate import calibrate
-from forewarn_training.data import Cut, Dataset, prepare
+from forewarn_training.classical import Classical
+from forewarn_training.data import Cut, Dataset, Windows32, prepare
 from forewarn_training.evaluate import MODEL, PERSISTENCE, RIDGE, Evaluation, Forecast, evaluate
 from forewarn_training.export import export, forecast_with_torch
 from forewarn_training.learner import learn
@@ -47,6 +48,7 @@ class Plan:
         checkpoint: a file written after each epoch.
         resume: whether to go on from it.
         progress: whether to show a bar where the terminal can.
+        baselines: whether the table has AutoARIMA, AutoETS and Theta too; the card's metrics stay those of all windows.
     """
 
     out: Path
@@ -64,6 +66,7 @@ class Plan:
     checkpoint: Path | None = None
     resume: bool = False
     progress: bool = True
+    baselines: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +95,27 @@ def fit(history: History, plan: Plan) -> Fitted:
 
     Raises:
         DataError: where the history is too short, or a unit is given for a feature it has not.
-        SettingsError: where a file cannot be written, or the checkpoint cannot be resumed from.
+        SettingsError: where a file cannot be written, the checkpoint cannot be resumed from, or the extra for the
+            baselines is not installed.
         ModelError: where onnxruntime does not agree with torch.
     """
     _check(history, plan)
     data = prepare(history, plan.cut)
+    baselines = Classical(data, progress=plan.progress) if plan.baselines else None
     ridge = fit_ridge(data.training, data.validation)
     network, course = train(data, plan, ridge)
     validation, test = data.validation, data.test
     expected = forecast_with_torch(network, validation.inputs())[:, 0].astype(float)
     calibration = calibrate(validation.targets()[:, 0].astype(float), expected, validation.device[validation.starts])
     rivals = {} if network.spec.cell == "linear" else {RIDGE: ridge.forecast}
-    evaluation = evaluate(lambda windows: forecast_with_torch(network, windows), data, test, rivals)
+
+    def of_network(windows: Windows32) -> Windows32:
+        return forecast_with_torch(network, windows)
+
+    evaluation = evaluate(of_network, data, test, rivals)
+    metrics = metrics_of(evaluation)
+    if baselines is not None:
+        evaluation = evaluate(of_network, data, test, rivals, baselines)
     sentence = place(evaluation, network.spec.cell)
     card = ModelCard(
         name=plan.name,
@@ -116,7 +128,7 @@ def fit(history: History, plan: Plan) -> Fitted:
         interval_s=data.interval_s,
         training_data_sha256=data.sha256,
         calibration=calibration,
-        metrics=metrics_of(evaluation),
+        metrics=metrics,
     )
     windows = validation.inputs(validation.some(_PARITY_WINDOWS))
     spread = float(data.training.targets().std())

@@ -94,6 +94,7 @@ def _add_model(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
 def _add_fit(parser: argparse.ArgumentParser) -> None:
     group = _add_model(parser)
     _add_window(group, None)
+    _add_baselines(parser)
     group = parser.add_argument_group("network")
     group.add_argument(
         "--recipe",
@@ -200,6 +201,14 @@ def _add_threads(group: "argparse._ActionsContainer") -> None:
     )
 
 
+def _add_baselines(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--baselines",
+        action="store_true",
+        help="measure AutoARIMA, AutoETS and Theta too, every row at at most 500 windows (extra: baselines)",
+    )
+
+
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
@@ -214,6 +223,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         help="column to measure on, for a model of one feature (default: "
         "the model's target where the file has it, else the only column of numbers)",
     )
+    _add_baselines(parser)
 
 
 def _add_tune(parser: argparse.ArgumentParser) -> None:
@@ -235,7 +245,7 @@ def _add_tune(parser: argparse.ArgumentParser) -> None:
         "--n-steps", type=n_steps, metavar="A,B,...", help="lengths of a window to try (default: 10,20,30,48,96)"
     )
     _add_training(parser.add_argument_group("training"))
-    parser.set_defaults(recipe="differences", dropout=0.0, checkpoint=None, resume=False)
+    parser.set_defaults(recipe="differences", dropout=0.0, checkpoint=None, resume=False, baselines=False)
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
