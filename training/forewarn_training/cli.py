@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from forewarn.errors import ForewarnError, SettingsError
+from forewarn.errors import DataError, ForewarnError, SettingsError
 from forewarn_training.options import fill, parser
 
 if TYPE_CHECKING:
@@ -234,6 +234,23 @@ def _evaluate(options: argparse.Namespace) -> None:
     _print_table(evaluation, card.unit)
 
 
+def _tutorial_tasks(options: argparse.Namespace) -> None:
+    import torch  # noqa: PLC0415 - see the module's first lines
+
+    torch.set_num_threads(options.threads)
+    from forewarn.history import read_history  # noqa: PLC0415
+    from forewarn_training.tutorial_tasks import about, run, table, tasks  # noqa: PLC0415
+
+    file, column = options.temperature or (None, None)
+    try:
+        chosen = tasks(read_history(file, target=column) if file else None)
+    except DataError as error:
+        raise DataError(f"{error} (of --temperature the column is what follows the colon: FILE.csv:COLUMN)") from error
+    rows = [row for each in run(chosen, epochs=options.epochs, seeds=options.seeds) for row in each]
+    _print_columns(*table(rows))
+    print(about(rows, options.seeds))
+
+
 def _starter(options: argparse.Namespace) -> None:
     from forewarn_training.starter import train_starter  # noqa: PLC0415 - see the module's first lines
 
@@ -257,7 +274,14 @@ def _print_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None
         print("  ".join(cells))
 
 
-_COMMANDS = {"fit": _fit, "compare": _compare, "tune": _tune, "evaluate": _evaluate, "starter": _starter}
+_COMMANDS = {
+    "fit": _fit,
+    "compare": _compare,
+    "tune": _tune,
+    "evaluate": _evaluate,
+    "tutorial-tasks": _tutorial_tasks,
+    "starter": _starter,
+}
 
 if __name__ == "__main__":
     sys.exit(main())
