@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from forewarn.errors import ForewarnError, SettingsError
+from forewarn.errors import DataError, ForewarnError, SettingsError
 from forewarn_training.options import fill, parser
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ def _train(options: argparse.Namespace, history: "History") -> None:
         feature_units=_feature_units(options.unit, history.target),
         checkpoint=options.checkpoint,
         resume=options.resume,
+        baselines=options.baselines,
     )
     fitted = fit(history, plan)
     if fitted.course.training_loss:
@@ -211,6 +212,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from forewarn.adapters.onnx_forecaster import load_model, resolve_model  # noqa: PLC0415 - see the first lines
     from forewarn.history import read_for  # noqa: PLC0415
     from forewarn_training.bands import coverage  # noqa: PLC0415
+    from forewarn_training.classical import Classical  # noqa: PLC0415
     from forewarn_training.data import Cut, prepare  # noqa: PLC0415
     from forewarn_training.evaluate import RIDGE, about_blocks, evaluate  # noqa: PLC0415
     from forewarn_training.linear import fit_ridge  # noqa: PLC0415
@@ -225,8 +227,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         target=options.target,
     )
     data = prepare(history, Cut(card.n_step, card.horizon, options.split, options.max_gap))
+    baselines = Classical(data) if options.baselines else None
     ridge = fit_ridge(data.training, data.validation)
-    evaluation = evaluate(model.forecast, data, data.test, {RIDGE: ridge.forecast})
+    evaluation = evaluate(model.forecast, data, data.test, {RIDGE: ridge.forecast}, baselines)
     part = data.test
     chosen = part.some(_MOST_WINDOWS)
     said = model.forecast(part.inputs(chosen), part.spreads(chosen))
@@ -237,6 +240,23 @@ def _evaluate(options: argparse.Namespace) -> None:
     _print_table(evaluation, card.unit)
     within = coverage(part.targets(chosen), said.path, card.calibration)
     _print_notes((about_blocks(said.block_mean, part, chosen), within))
+
+
+def _tutorial_tasks(options: argparse.Namespace) -> None:
+    import torch  # noqa: PLC0415 - see the module's first lines
+
+    torch.set_num_threads(options.threads)
+    from forewarn.history import read_history  # noqa: PLC0415
+    from forewarn_training.tutorial_tasks import about, run, table, tasks  # noqa: PLC0415
+
+    file, column = options.temperature or (None, None)
+    try:
+        chosen = tasks(read_history(file, target=column) if file else None)
+    except DataError as error:
+        raise DataError(f"{error} (of --temperature the column is what follows the colon: FILE.csv:COLUMN)") from error
+    rows = [row for each in run(chosen, epochs=options.epochs, seeds=options.seeds) for row in each]
+    _print_columns(*table(rows))
+    print(about(rows, options.seeds))
 
 
 def _starter(options: argparse.Namespace) -> None:
@@ -267,7 +287,14 @@ def _print_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None
         print("  ".join(cells))
 
 
-_COMMANDS = {"fit": _fit, "compare": _compare, "tune": _tune, "evaluate": _evaluate, "starter": _starter}
+_COMMANDS = {
+    "fit": _fit,
+    "compare": _compare,
+    "tune": _tune,
+    "evaluate": _evaluate,
+    "tutorial-tasks": _tutorial_tasks,
+    "starter": _starter,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -15,6 +15,7 @@ from forewarn.errors import DataError, SettingsError
 from forewarn.history import History
 from forewarn_training.bands import coverage
 from forewarn_training.calibrate import calibrate
+from forewarn_training.classical import Classical
 from forewarn_training.data import Cut, Dataset, prepare
 from forewarn_training.evaluate import MODEL, PERSISTENCE, RIDGE, Evaluation, Rival, about_blocks, evaluate
 from forewarn_training.export import export, forecast_with_torch
@@ -49,6 +50,7 @@ class Plan:
         checkpoint: a file written after each epoch.
         resume: whether to go on from it.
         progress: whether to show a bar where the terminal can.
+        baselines: whether the table has AutoARIMA, AutoETS and Theta too; the card's metrics stay those of all windows.
     """
 
     out: Path
@@ -66,6 +68,7 @@ class Plan:
     checkpoint: Path | None = None
     resume: bool = False
     progress: bool = True
+    baselines: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +99,24 @@ def fit(history: History, plan: Plan) -> Fitted:
 
     Raises:
         DataError: where the history is too short, or a unit is given for a feature it has not.
-        SettingsError: where a file cannot be written, or the checkpoint cannot be resumed from.
+        SettingsError: where a file cannot be written, the checkpoint cannot be resumed from, or the extra for the
+            baselines is not installed.
         ModelError: where onnxruntime does not agree with torch.
     """
     _check(history, plan)
     data = prepare(history, plan.cut)
+    baselines = Classical(data, progress=plan.progress) if plan.baselines else None
     ridge = fit_ridge(data.training, data.validation)
     network, course = train(data, plan, ridge)
     validation, test = data.validation, data.test
     expected = forecast_with_torch(network, validation.inputs(), validation.spreads()).path
     calibration = calibrate(validation.targets(), expected, validation.device[validation.starts])
     rivals = {} if network.spec.cell == "linear" else {RIDGE: ridge.forecast}
-    evaluation = evaluate(partial(forecast_with_torch, network), data, test, rivals)
+    model = partial(forecast_with_torch, network)
+    evaluation = evaluate(model, data, test, rivals)
+    metrics = metrics_of(evaluation)
+    if baselines is not None:
+        evaluation = evaluate(model, data, test, rivals, baselines)
     sentence = place(evaluation, network.spec.cell)
     card = ModelCard(
         name=plan.name,
@@ -120,7 +129,7 @@ def fit(history: History, plan: Plan) -> Fitted:
         interval_s=data.interval_s,
         training_data_sha256=data.sha256,
         calibration=calibration,
-        metrics=metrics_of(evaluation),
+        metrics=metrics,
     )
     some = validation.some(_PARITY_WINDOWS)
     scale = float(data.training.targets().std())
