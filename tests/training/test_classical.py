@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from forewarn.adapters.onnx_forecaster import load_model
+from forewarn.core.ports import Forecast
 from forewarn.errors import SettingsError
 from forewarn_training import classical
 from forewarn_training.classical import ARIMA, ETS, METHODS, READINGS, THETA, Classical, season
@@ -21,7 +22,7 @@ from forewarn_training.cli import UNUSABLE, main
 from forewarn_training.data import Cut, Dataset, prepare
 from forewarn_training.evaluate import MODEL, PERSISTENCE, evaluate
 from forewarn_training.intervals import block_length
-from tests.training.sensors import STARTED_AT, history, read, wave, write_csv
+from tests.training.sensors import STARTED_AT, history, read, saying, wave, write_csv
 
 HERE = Path("a.csv")
 HOUR_S = 3600.0
@@ -65,8 +66,8 @@ def hourly(values: np.ndarray, cut: Cut = CUT) -> Dataset:
     return prepare(history(HERE, values, STARTED_AT + HOUR_S * np.arange(len(values))), cut)
 
 
-def last(windows: np.ndarray) -> np.ndarray:
-    return np.repeat(windows[:, -1], 3, axis=1)
+def last(windows: np.ndarray, _: np.ndarray) -> Forecast:
+    return saying(np.repeat(windows[:, -1], 3, axis=1))
 
 
 def test_one_module_imports_the_library() -> None:
@@ -119,7 +120,7 @@ def test_blocks_of_the_bootstrap_are_as_long_in_time_where_windows_are_left_out(
     assert stand_in
     data = hourly(wave(12_000), Cut(5, 24))
     table = evaluate(
-        lambda w: np.repeat(w[:, -1], 24, axis=1), data, data.test, baselines=Classical(data, progress=False)
+        lambda w, _: saying(np.repeat(w[:, -1], 24, axis=1)), data, data.test, baselines=Classical(data, progress=False)
     )
     assert len(data.test) > 4 * classical.MOST_WINDOWS
     assert table.block == block_length(500, 6) < block_length(500, 24)

@@ -13,13 +13,13 @@ pytest.importorskip("torch")
 from forewarn_training import tutorial_tasks
 from forewarn_training.cli import UNUSABLE, main
 from forewarn_training.data import Cut, Dataset, prepare
-from forewarn_training.evaluate import PERSISTENCE, RIDGE, Forecast, evaluate
+from forewarn_training.evaluate import PERSISTENCE, RIDGE, Rival, evaluate
 from forewarn_training.linear import fit_ridge
 from forewarn_training.option_types import file_and_column
 from forewarn_training.trainer import Recipe
 from forewarn_training.tutorial_series import heated_room, hourly_temperature, irregular, noisy_sine
 from forewarn_training.tutorial_tasks import OURS, SARIMA, TUTORIAL, Row, Task, about, run, table, tasks
-from tests.training.sensors import history, wave, write_csv
+from tests.training.sensors import history, saying, wave, write_csv
 
 SERIES = (noisy_sine, hourly_temperature, irregular, heated_room)
 SHORT = Task("short", history(Path("a.csv"), wave(240)), 4, horizon=2)
@@ -35,7 +35,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, np.ndarray, int, i
     """Kind, windows, seed and epochs of each training; networks repeat the last reading plus their seed."""
     found: list[tuple[str, np.ndarray, int, int]] = []
 
-    def network(kind: str, data: Dataset, recipe: Recipe) -> Forecast:
+    def network(kind: str, data: Dataset, recipe: Recipe) -> Rival:
         def forecast(windows: np.ndarray) -> np.ndarray:
             found.append((kind, windows, recipe.seed, recipe.epochs))
             return windows[:, -1:, data.test.target_index] + np.float32(100 * recipe.seed)
@@ -121,7 +121,8 @@ def test_every_method_forecasts_the_same_readings_from_the_last_ones_before_them
 def test_errors_are_those_of_the_table_of_fit() -> None:
     rows = rows_of(SHORT)
     data = prepare(SHORT.history, Cut(30, 2))
-    measured = evaluate(fit_ridge(data.training, data.validation).forecast, data, data.test)
+    ridge = fit_ridge(data.training, data.validation)
+    measured = evaluate(lambda windows, _: saying(ridge.forecast(windows)), data, data.test)
     for row, method in ((rows[0], PERSISTENCE), (rows[5], "model")):
         each = [measured.of(method, lead) for lead in (1, 2)]
         assert row.mae == pytest.approx(np.mean([line.mae for line in each if line is not None]), rel=1e-4)

@@ -17,7 +17,7 @@ from forewarn.history import History
 from forewarn_training.classical import ARIMA, Classical
 from forewarn_training.compare import trained
 from forewarn_training.data import Cut, Dataset, Windows32, prepare
-from forewarn_training.evaluate import PERSISTENCE, RIDGE, Forecast
+from forewarn_training.evaluate import PERSISTENCE, RIDGE, Rival
 from forewarn_training.export import forecast_with_torch
 from forewarn_training.linear import fit_ridge
 from forewarn_training.recipes import RECIPES
@@ -158,9 +158,9 @@ def _rows(task: Task, epochs: int, seeds: int, done: Callable[[int], object]) ->
     return [*rows, row(SARIMA, None, _mae(forecast, wanted))]
 
 
-def _network(kind: str, data: Dataset, recipe: Recipe) -> Forecast:
+def _network(kind: str, data: Dataset, recipe: Recipe) -> Rival:
     network = trained(kind, data, recipe, progress=False)
-    return lambda windows: forecast_with_torch(network, windows)
+    return lambda windows: forecast_with_torch(network, windows, np.zeros(len(windows), np.float32)).path
 
 
 def _mae(forecast: Windows32 | np.ndarray, wanted: Windows32) -> float:
