@@ -74,7 +74,7 @@ def test_a_backtest_writes_a_row_for_each_row_and_a_finite_score_in_every_one(
         written = list(csv.DictReader(stream))
     assert [row["timestamp"] for row in written] == [row.partition(",")[0] for row in rows]
     assert all(float(row["anomaly_score"]) >= 0 for row in written)
-    assert [written[i]["status"] for i in (0, 40, 60, 70)] == ["warming_up", "scored", "not_finite", "duplicate"]
+    assert [written[i]["status"] for i in (0, 90, 60, 70)] == ["warming_up", "scored", "not_finite", "duplicate"]
     assert written[50]["anomaly_score"] == "0.0"
     assert written[100]["alert"] == "1"
     printed = capsys.readouterr().out

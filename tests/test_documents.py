@@ -58,7 +58,7 @@ def test_every_command_of_the_readme_works_in_its_order(mosquitto: Mosquitto, tm
     assert "lets us in" in printed
     alerts = [json.loads(line) for line in (tmp_path / "alerts.log").read_text("utf-8").splitlines()]
     assert alerts
-    assert 'forewarn_alerts_total{kind="residual",severity="critical",type="raised"}' in printed
+    assert 'forewarn_alerts_total{kind="anomaly",severity="critical",type="raised"}' in printed
     assert "smaller than persistence" in printed
     assert (tmp_path / "scores.csv").read_text("utf-8").startswith("timestamp,device,value,expected")
 

@@ -35,6 +35,7 @@ dialect = "json"
 value = "value"
 time = "time"
 [alerts]
+detector = "residual"
 threshold_mode = "absolute"
 threshold = 30.0
 [metrics]
