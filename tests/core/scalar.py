@@ -91,7 +91,6 @@ class ScalarSeries:
         found["limit"] = (self._held("limit", self._passed(value)), False)
         self._teach(value, change, faulty=any(found[kind][0] for kind in ("stuck", "range", "rate", "unit_change")))
         self.last_at, self.last_received_at, self.last_value = at, received_at, value
-        self._look_ahead(value)
         found["forecast_limit"] = (self._forecast_limit(value), False)
         for kind, (active, critical) in found.items():
             self._change(said, kind, active, critical, at)
@@ -186,6 +185,8 @@ class ScalarSeries:
             self.lead_error[lead] += (error - self.lead_error[lead]) * share
             self.compared = self.compared[1:]
             self.n_path += not self.compared
+        if teaches:
+            self._look_ahead(value)
 
     def _forecast_limit(self, value: float) -> bool:
         if self.path and not self.compared:
@@ -241,5 +242,6 @@ class ScalarSeries:
         self.window = [*self.window, value][-n_step:]
         if len(self.window) == n_step:
             window = np.array(self.window, np.float32).reshape(1, n_step, 1)
-            self.path = [float(each) for each in self.forecaster.forecast(window)[0]]
+            forecast = self.forecaster.forecast(window, np.zeros(1, np.float32))
+            self.path = [float(each) for each in forecast.path[0]]
             self.expected = self.path[0]
