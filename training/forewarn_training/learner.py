@@ -21,6 +21,7 @@ def learn(
     spec: NetworkSpec,
     recipe: Recipe,
     *,
+    network: Network | None = None,
     label: str = "training",
     checkpoint: Path | None = None,
     resume: bool = False,
@@ -32,6 +33,7 @@ def learn(
         data: the training part moves weights, the validation part chooses among them.
         spec: of the network.
         recipe: of the training.
+        network: of `spec`, to go on with; a new one where there is none.
         label: of the progress bar.
         checkpoint: a file written after each epoch.
         resume: whether to go on from it.
@@ -41,7 +43,7 @@ def learn(
         SettingsError: where the checkpoint cannot be resumed from.
     """
     torch.manual_seed(recipe.seed)
-    network = Network(spec)
+    network = network or Network(spec)
     network.take_scales(data.training)
     trainer = Trainer(network, data.training, data.validation, recipe)
     if resume and checkpoint is not None:
