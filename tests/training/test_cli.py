@@ -213,6 +213,14 @@ def test_a_training_can_be_told_where_to_start(csv: Path, tmp_path: Path, capsys
         assert f"<td>{start}</td>" in (tmp_path / "m.html").read_text(encoding="utf-8")
 
 
+def test_from_the_shipped_model_a_short_history_is_enough(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    short = write_csv(tmp_path / "short.csv", {"x": wave(100)})
+    command = ["fit", "--data", str(short), "--target", "temperature", "--horizon", "2", "--epochs", "1"]
+    assert main([*command, "--out", str(tmp_path / "m.onnx"), "--start", "scratch"]) == 78, "20 readings validate"
+    assert main([*command, "--out", str(tmp_path / "m.onnx"), "--start", "starter"]) == 0
+
+
 def test_where_the_shipped_model_does_not_fit_the_training_is_from_scratch(
     csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
