@@ -34,7 +34,7 @@ _N_READING, _N_CALM = 2400, 900
 def train_starter(
     out: Path, *, seed: int = 0, n_series: int = 4000, n_window: int = 768_000, progress: bool = True
 ) -> ModelCard:
-    """Train and write the starter; the defaults take two minutes on one core.
+    """Train and write the starter; the defaults take half a minute on one core.
 
     Args:
         out: the model file.
