@@ -18,6 +18,7 @@ from forewarn_training.options import fill, parser
 if TYPE_CHECKING:
     from forewarn.history import History
     from forewarn_training.evaluate import Evaluation
+    from forewarn_training.start import Start
 
 FAILED, UNUSABLE = 1, 78
 _MOST_WINDOWS = 50_000  # that the sentences about bands and blocks are measured on
@@ -63,8 +64,37 @@ def _fit(options: argparse.Namespace) -> None:
         raise SettingsError("--resume needs --checkpoint FILE, the file to go on from")
     if options.recipe == "tutorial" and options.cell in {"linear", "auto"}:
         raise SettingsError(f"--recipe tutorial is of a network, not of --cell {options.cell}: leave out one of them")
+    history = _history(options)
+    options.start = _start(options, len(history.features))
     fill(options)
-    _train(options, _history(options))
+    _train(options, history)
+
+
+def _start(options: argparse.Namespace, n_feature: int) -> "Start":
+    """What a training starts from, where some of it was left open."""
+    if options.start == "scratch":
+        return "scratch"
+    from forewarn_training.start import obstacles  # noqa: PLC0415 - see the module's first lines
+    from forewarn_training.starter import SPEC  # noqa: PLC0415
+
+    given = [f"--{name} {getattr(options, name)}" for name in ("layers", "units", "dropout") if _asks(options, name)]
+    given += [f"--n-step {options.n_step}"] if options.n_step not in {None, SPEC.n_step} else []
+    given += [f"--cell {options.cell}"] if options.cell not in {"lstm", "auto"} else []
+    given += ["--recipe tutorial"] if options.recipe == "tutorial" else []
+    against = obstacles(n_feature, options.horizon, given)
+    if options.start == "starter":
+        if against:
+            raise SettingsError(f"--start starter: the shipped model cannot be trained on: {'; '.join(against)}")
+        options.n_step = SPEC.n_step
+    start: Start = "scratch" if against else options.start
+    return start
+
+
+def _asks(options: argparse.Namespace, name: str) -> bool:
+    """Whether an option asks for a network that is not the shipped one."""
+    from forewarn_training.starter import SPEC  # noqa: PLC0415 - see the module's first lines
+
+    return getattr(options, name) not in {None, getattr(SPEC, name)}
 
 
 def _train(options: argparse.Namespace, history: "History") -> None:
@@ -94,6 +124,7 @@ def _train(options: argparse.Namespace, history: "History") -> None:
         layers=options.layers,
         units=options.units,
         dropout=options.dropout,
+        start=options.start,
         recipe=tutorial(recipe, options.horizon) if options.recipe == "tutorial" else recipe,
         recipe_name=options.recipe,
         feature_units=_feature_units(options.unit, history.target),
@@ -106,6 +137,7 @@ def _train(options: argparse.Namespace, history: "History") -> None:
         epochs, best = len(fitted.course.training_loss), fitted.course.best_epoch + 1
         print(f"trained {epochs} epochs, the best was epoch {best}")
     _print_table(fitted.evaluation, fitted.card.unit)
+    _print_notes((fitted.started,))
     if options.cell == "auto":
         print(f"On the validation part the better of lstm and linear was {fitted.cell}, which is what was written.")
     print(fitted.sentence)

@@ -116,6 +116,13 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
         "or linear, whichever is better on the validation part (default: %(default)s)",
     )
     group.add_argument(
+        "--start",
+        choices=("auto", "starter", "scratch"),
+        default="auto",
+        help="train on from the shipped model, or from scratch; auto does both and keeps what validates better, "
+        "where the shipped model fits: one feature, its window, an lstm (default: %(default)s)",
+    )
+    group.add_argument(
         "--layers", type=whole(1, 8), default=1, metavar="N", help="recurrent layers (default: %(default)s)"
     )
     group.add_argument(
@@ -250,7 +257,9 @@ def _add_tune(parser: argparse.ArgumentParser) -> None:
         "--n-steps", type=n_steps, metavar="A,B,...", help="lengths of a window to try (default: 10,20,30,48,96)"
     )
     _add_training(parser.add_argument_group("training"))
-    parser.set_defaults(recipe="differences", dropout=0.0, checkpoint=None, resume=False, baselines=False)
+    parser.set_defaults(
+        recipe="differences", dropout=0.0, start="scratch", checkpoint=None, resume=False, baselines=False
+    )
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
