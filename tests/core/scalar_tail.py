@@ -179,7 +179,11 @@ class ScalarTail:
             found.z = self._z(fused, at)
         if found.z > 0.5 and self._stands_out(found.z):
             found.score = found.z
-        found.stream, found.observed, found.usual = STREAMS[most].name, deviations[most].observed, deviations[most].usual
+        found.stream, found.observed, found.usual = (
+            STREAMS[most].name,
+            deviations[most].observed,
+            deviations[most].usual,
+        )
         if STREAMS[most].family == "volatility":
             found.usual = float(self.tails[most].median)
         goes_on = self.notable is not None and self.n - self.notable_n <= 50

@@ -22,9 +22,7 @@ from tests.forecasters import HalfTrend, card
 
 KEY = SeriesKey("d0", "temperature")
 LIMITS = Limits(low=-100.0, high=100.0, max_rate_per_s=30.0)
-TAIL = Rules(
-    sensitivity=7.0, clear_after=2, stuck_min_run=6, update_every_s=300.0, accept_after=40, limits=(LIMITS,)
-)
+TAIL = Rules(sensitivity=7.0, clear_after=2, stuck_min_run=6, update_every_s=300.0, accept_after=40, limits=(LIMITS,))
 
 
 def walk(seed: int, n: int, step_s: float = 300.0) -> list[Row]:
@@ -239,9 +237,9 @@ class Answering(HalfTrend):
     def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
         with np.errstate(over="ignore", invalid="ignore"):
             usual = super().forecast(windows, spread)
-        return usual._replace(**{
-            name: np.full_like(getattr(usual, name), np.float32(x)) for name, x in self._answers.items()
-        })
+        return usual._replace(
+            **{name: np.full_like(getattr(usual, name), np.float32(x)) for name, x in self._answers.items()}
+        )
 
 
 def scores(values: NDArray[np.float64], forecaster: HalfTrend, at: NDArray[np.float64]) -> NDArray[np.float64]:
