@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from forewarn.core.alerts import AlertCleared, AlertRaised, AlertUpdated, Kind, SeriesEvicted, Severity
 from forewarn.core.card import Calibration
-from forewarn.core.ports import Forecast
 from forewarn.core.engine import PROTECTED_S, Engine
+from forewarn.core.ports import Forecast
 from forewarn.core.readings import Batch, Outcome, SeriesKey, SeriesState, status_name
 from forewarn.core.rules import Limits, Override, Rules, Threshold
 from forewarn.core.snapshot import Snapshot
