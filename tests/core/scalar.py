@@ -69,7 +69,7 @@ class ScalarSeries:
         self.n_calm["anomaly"] = 0
         self.n_history, self.history_mean, self.history_variance = 0, 0.0, 0.0
 
-    def take(self, at: float, received_at: float, value: float) -> Said:
+    def take(self, at: float, received_at: float, value: float) -> Said:  # noqa: C901 - a flat list of what is looked at
         if not (math.isfinite(value) and math.isfinite(at)):
             return Said("not_finite")
         if abs(value) > float(np.finfo(np.float32).max):

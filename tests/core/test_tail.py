@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from forewarn.core import anomalies
+from forewarn.core import anomalies, deviations
 from forewarn.core.alerts import AlertCleared, AlertRaised, AlertUpdated, Kind, SeriesEvicted
 from forewarn.core.card import BLOCKS
 from forewarn.core.deviations import STREAMS
@@ -15,8 +15,10 @@ from forewarn.core.engine import Engine
 from forewarn.core.ports import Forecast
 from forewarn.core.readings import Batch, SeriesKey
 from forewarn.core.rules import Limits, Rules
+from forewarn.core.slots import Column, Table
 from forewarn.core.snapshot import Snapshot
 from tests.core.scalar import Said, ScalarSeries
+from tests.core.scalar_tail import ScalarTail
 from tests.core.streams import Log, Row, batch, cut, entry, stream
 from tests.forecasters import HalfTrend, card
 
@@ -120,6 +122,25 @@ def test_the_tail_judge_agrees_with_the_scalar_reference_on_a_series_that_hardly
     found, told = judge(rows, TAIL)
     assert found == verdicts
     assert sorted(told, key=str) == sorted(changes, key=str)
+
+
+def test_every_reading_is_explained_as_the_scalar_reference_does() -> None:
+    state = Table(anomalies.COLUMNS, {"resolution": Column(np.float64, (), 0.01)}).take(np.array([0]))
+    scalar, last_at, streams = ScalarTail(), np.nan, set()
+    for i, row in enumerate(walk(4, 3000)):
+        at, value, interval = np.array([row.at]), np.array([row.value]), np.array([row.at - last_at])
+        found = anomalies.judge(state, at, value, interval)
+        deviations.expect(state, None, np.zeros(1, np.bool_))
+        wanted = scalar.take(row.at, row.value, float(interval[0]), 0.01)
+        scalar.expect(None)
+        said = (found.score.item(), found.z.item(), found.warm.item(), found.since_at.item())
+        assert said == (wanted.score, wanted.z, wanted.warm, wanted.since_at), i
+        if wanted.z > 0:
+            about = (STREAMS[found.stream.item()].name, found.observed.item(), found.usual.item())
+            assert about == (wanted.stream, wanted.observed, wanted.usual), i
+        streams |= {wanted.stream} if wanted.z > 0 else set()
+        last_at = row.at
+    assert {"level_1_50", "day_25", "volatility_12"} <= streams
 
 
 def test_the_series_above_go_through_every_branch_of_the_reference() -> None:
@@ -253,7 +274,7 @@ def scores(values: NDArray[np.float64], forecaster: HalfTrend, at: NDArray[np.fl
     return verdicts.score
 
 
-MINUTES = 1.7e9 + 60.0 * np.arange(800)
+MINUTES = 1.7e9 + 60.0 * np.arange(800.0)
 GAUSSIAN = np.random.default_rng(0).normal(size=800)
 MAX = float(np.finfo(np.float32).max)
 
@@ -289,7 +310,7 @@ def test_the_unit_of_a_series_changes_no_score_but_by_rounding(level: float) -> 
 def test_absurd_readings_at_absurd_cadences_get_scores_that_are_numbers(
     values: NDArray[np.float64], step_s: float
 ) -> None:
-    scores(values, Answering(), 1.7e9 + step_s * np.arange(-len(values), 0))
+    scores(values, Answering(), 1.7e9 + step_s * np.arange(-float(len(values)), 0.0))
 
 
 @pytest.mark.parametrize("first_at", [0.0, -1e15, -1e300])
@@ -315,7 +336,7 @@ def test_what_never_moved_or_moved_for_the_first_time_stands_out_in_nothing(
 class Persisting(HalfTrend):
     """It stays as it is."""
 
-    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:  # noqa: ARG002 - a port
         last = np.repeat(windows[:, -1, :1], 2, axis=1)
         return Forecast(last, last, np.zeros_like(last))
 
