@@ -70,7 +70,8 @@ def follow(rows: list[Row], rules: Rules) -> tuple[list[tuple[object, ...]], lis
 
 def _numbers(said: Said) -> tuple[object, ...]:
     forecast = [None if np.isnan(x) else x for x in (said.expected, said.lower, said.upper)]
-    return (said.status, *forecast, said.score, said.alert)
+    news = 0.0 if said.unusual is None else said.unusual.score
+    return (said.status, *forecast, said.score, news, said.alert)
 
 
 def _about(said: Said, change: tuple[str, str]) -> tuple[object, ...]:
@@ -271,7 +272,7 @@ def scores(values: NDArray[np.float64], forecaster: HalfTrend, at: NDArray[np.fl
     for e in verdicts.events:
         if not isinstance(e, SeriesEvicted):
             assert np.isfinite([e.alert.score, e.alert.threshold]).all()
-    return verdicts.score
+    return verdicts.anomaly_score
 
 
 MINUTES = 1.7e9 + 60.0 * np.arange(800.0)
