@@ -166,11 +166,11 @@ def calm_series(name: str, n_device: int, n: int, step_s: float) -> Values:
     if name == "white noise":
         return 20.0 + white
     if name == "day and noise":
-        return 20.0 + white + 3.0 * np.sin(2 * np.pi * step_s * np.arange(n)[:, None] / 86_400.0)
+        white += 3.0 * np.sin(2 * np.pi * step_s * np.arange(n)[:, None] / 86_400.0)
+        return 20.0 + white
     for i in range(1, n):
         white[i] += 0.9 * white[i - 1]
-    found: Values = 20.0 + white
-    return found
+    return 20.0 + white
 
 
 def rate(name: str, step_s: float, n_device: int, n_month: int) -> float:

@@ -52,6 +52,14 @@ def doors(seed: int, n: int) -> list[Row]:
     return [Row(KEY, t, t, float(count)) for t, count in zip(at.tolist(), counts, strict=True)]
 
 
+def spikes(seed: int, n: int) -> list[Row]:
+    """Noise with a spike in about every 70th reading: more excursions than are remembered."""
+    noise = np.random.default_rng(seed).normal(20.0, 0.1, n)
+    noise[150::70] += np.random.default_rng(seed).uniform(2.0, 4.0, len(noise[150::70]))
+    at = 1.7e9 + 300.0 * np.arange(float(n))
+    return [Row(KEY, t, t, value) for t, value in zip(at.tolist(), noise.tolist(), strict=True)]
+
+
 def follow(rows: list[Row], rules: Rules) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]], Counter[str]]:
     """What the scalar reference says: verdicts, changes of alerts, and the branches that it went through."""
     said = {row.key: ScalarSeries(HalfTrend(), rules, 8.0, absolute=False, limits=rules.limits[0]) for row in rows}
@@ -125,10 +133,15 @@ def test_the_tail_judge_agrees_with_the_scalar_reference_on_a_series_that_hardly
     assert sorted(told, key=str) == sorted(changes, key=str)
 
 
-def test_every_reading_is_explained_as_the_scalar_reference_does() -> None:
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [(walk(4, 3000), {"level_1_50", "day_25", "volatility_12"}), (spikes(0, 4000), {"level_1_50"})],
+    ids=["walk", "spikes"],
+)
+def test_every_reading_is_explained_as_the_scalar_reference_does(rows: list[Row], expected: set[str]) -> None:
     state = Table(anomalies.COLUMNS, {"resolution": Column(np.float64, (), 0.01)}).take(np.array([0]))
     scalar, last_at, streams = ScalarTail(), np.nan, set()
-    for i, row in enumerate(walk(4, 3000)):
+    for i, row in enumerate(rows):
         at, value, interval = np.array([row.at]), np.array([row.value]), np.array([row.at - last_at])
         found = anomalies.judge(state, at, value, interval)
         deviations.expect(state, None, np.zeros(1, np.bool_))
@@ -141,7 +154,7 @@ def test_every_reading_is_explained_as_the_scalar_reference_does() -> None:
             assert about == (wanted.stream, wanted.observed, wanted.usual), i
         streams |= {wanted.stream} if wanted.z > 0 else set()
         last_at = row.at
-    assert {"level_1_50", "day_25", "volatility_12"} <= streams
+    assert expected <= streams
 
 
 def test_the_series_above_go_through_every_branch_of_the_reference() -> None:
@@ -312,6 +325,17 @@ def test_absurd_readings_at_absurd_cadences_get_scores_that_are_numbers(
     values: NDArray[np.float64], step_s: float
 ) -> None:
     scores(values, Answering(), 1.7e9 + step_s * np.arange(-float(len(values)), 0.0))
+
+
+def test_a_series_that_is_back_at_0_from_an_absurd_level_gets_scores_that_are_numbers() -> None:
+    state = Table(anomalies.COLUMNS, {"resolution": Column(np.float64, (), 5e-324)}).take(np.array([0]))
+    for i in range(100):
+        if i == 99:
+            state["level"][0, 3] = 1e25  # the slowest level is years from where it was, the fastest is not
+        found = anomalies.judge(state, MINUTES[i : i + 1], np.zeros(1), np.array([60.0]))
+        deviations.expect(state, None, np.zeros(1, np.bool_))
+    assert np.isfinite([found.score.item(), found.z.item()]).all()
+    assert found.z.item() > 0
 
 
 @pytest.mark.parametrize("first_at", [0.0, -1e15, -1e300])
