@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.core.card import BLOCKS, Calibration, Feature, ModelCard
+from forewarn.core.card import Calibration, Feature, ModelCard
 from forewarn.core.ports import Forecast
 
 
@@ -23,16 +23,16 @@ def card(
 
 
 class HalfTrend:
-    """Half of the last difference goes on, with an error of 1; satisfies `core.ports.Forecaster`. Counts its calls."""
+    """Half of the last difference goes on; satisfies `core.ports.Forecaster`. Counts its calls."""
 
     def __init__(self, of: ModelCard | None = None) -> None:
         self.card = of or card()
         self.calls = 0
 
-    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:  # noqa: ARG002 - the face of a forecaster
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
         self.calls += 1
         last, before = windows[:, -1, 0], windows[:, -2, 0]
         step = (last - before) * np.float32(0.5)
         path = np.stack([last + step, last + 2 * step], axis=1)
-        block_mean = np.stack([last + step * np.float32((n + 1) / 2) for n in BLOCKS], axis=1)
-        return Forecast(path, block_mean, np.zeros_like(block_mean))
+        scale = np.log(np.abs(step) + np.float32(0.1) * spread + np.float32(1e-3))
+        return Forecast(path, path, np.stack([scale, scale + 1], axis=1))

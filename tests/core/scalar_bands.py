@@ -32,7 +32,7 @@ class ScalarBands:
         for made, path in self.kept.items():
             lead = self.count - made
             if lead < len(path) and math.isfinite(path[lead]):
-                self._learn(lead, abs(value - path[lead]))
+                self._learn(lead, min(abs(value - path[lead]), 1e37))
 
     def follow(self, path: list[float] | None) -> None:
         """What was forecast once it had entered."""

@@ -78,8 +78,8 @@ class Tail:
 
     def _usual(self, unit: float) -> float:
         usual = float(self.median) + 0.001 * float(self.mean)
-        self.visited["moved" if usual > 0.01 * unit else "flat"] += 1
-        return usual if usual > 0.01 * unit else unit
+        self.visited["moved" if usual > 0.003 * unit else "flat"] += 1
+        return usual if usual > 0.003 * unit else unit
 
     def _gather(self, size: float, unit: float) -> None:
         self.visited["first"] += 1
@@ -90,7 +90,7 @@ class Tail:
         mean, middle = float(first.mean()), float(np.median(first))
         median = middle if middle > 0 else mean
         usual = median + 0.001 * mean
-        g = np.log1p(first / (usual if usual > 0.01 * unit else unit))
+        g = np.log1p(first / (usual if usual > 0.003 * unit else unit))
         self.median, self.mean = F4(median), F4(mean)
         self.threshold = F4(max(float(g.max()), LN_2))
         self.centre = F4(g.mean())
@@ -272,7 +272,7 @@ class ScalarTail:
             self.notable_n = self.n
         self.visited["notable as high before"] += before > 0
         self.visited["notable ring is full"] += len(self.notables) > 16
-        return fused / float(np.power(1.0 + before, 0.25)) - cadence
+        return max(fused / float(np.power(1.0 + before, 0.25)) - cadence, 0.0)
 
     def _stands_out(self, z: float) -> bool:
         scale = self._a_day() / 100.0
