@@ -188,7 +188,7 @@ class ScalarSeries:
         known = self.tail is not None and self.tail.n >= 60
         unusual = said.unusual or Unusual(warm=known)
         said.status, said.score = "scored" if unusual.warm else "warming_up", unusual.z
-        threshold = max((1.15 - math.log10(self.rules.sensitivity)) / 0.5, 0.5)
+        threshold = max((1.2 - math.log10(self.rules.sensitivity)) / 0.5, 0.5)
         lasting = self._held("anomaly", unusual.z > threshold)
         active = unusual.score > threshold or ("anomaly" in self.told and lasting)
         return active, unusual.z > self.rules.critical_ratio * threshold

@@ -256,11 +256,11 @@ class ScalarTail:
         return Deviation(size / divisor, floor / divisor, unit / divisor, observed, usual)
 
     def _a_day(self) -> float:
-        return 100.0 if math.isnan(self.interval) else min(86_400.0 / max(self.interval, 1.0), 2_000.0)
+        return 100.0 if math.isnan(self.interval) else 86_400.0 / max(self.interval, 1.0)
 
     def _z(self, fused: float) -> float:
         before = sum(bool(peak >= F4(fused)) for peak in self.notables[-16:])
-        cadence = 0.5 * float(np.log10(self._a_day() / 100.0))
+        cadence = float(np.log10(self._a_day() / 100.0))
         if fused > 1.0:
             if self.notable is None or self.n - self.notable_n > 50:
                 self.visited["notable begins"] += 1
@@ -275,7 +275,7 @@ class ScalarTail:
         return max(fused / float(np.power(1.0 + before, 0.25)) - cadence, 0.0)
 
     def _stands_out(self, z: float) -> bool:
-        scale = self._a_day() / 100.0
+        scale = min(self._a_day(), 2_000.0) / 100.0
         ago = self.n - self.told_n - 300.0 * scale
         fade = float(np.exp(-max(ago, 0.0) / (50.0 * scale)))
         needed = float(self.told * F4(1.4)) * fade

@@ -3,8 +3,8 @@
 Rules that hold here:
 
 - The tail scores of a reading are fused as S = (sum (weight * score)^3)^(1/3), damped by the m earlier fused peaks that
-  were as high, and brought to one scale for all cadences: z = S / (1 + m)^(1/4) - log10(readings a day / 100) / 2.
-- About 10^(1.15 - z/2) times per device and month a score goes over z, so that the operator's one knob, `sensitivity`,
+  were as high, and brought to one scale for all cadences: z = S / (1 + m)^(1/4) - log10(readings a day / 100).
+- About 10^(1.2 - z/2) times per device and month a score goes over z, so that the operator's one knob, `sensitivity`,
   is an expected number of alerts per device and month; docs/quality.md has how well that holds.
 - What was told is not told again: after a reading that stood out with z, only 1.4 times as much counts for three days
   (or 6,000 readings, where that is sooner), then less and less. So a reading's score is z where it stands out, else 0,
@@ -35,12 +35,12 @@ _PAUSE = 5  # readings, that end what is unusual: excursions chain up to days, w
 _HABIT = 0.25
 _DAY_S = 86_400.0
 _LONGEST_S = 1e9  # between two readings
-_USUAL_A_DAY, _MOST_A_DAY = 100.0, 2_000.0
-_CADENCE = 0.5
+_USUAL_A_DAY, _MOST_HELD_A_DAY = 100.0, 2_000.0
+_CADENCE = 1.0
 _HOLD, _FADE = 300.0, 50.0  # readings, at 100 a day
 _HOLD_RATIO = 1.4
 _LEAST = 0.5
-_RATE_AT_ZERO, _RATE_SLOPE = 1.15, 0.5
+_RATE_AT_ZERO, _RATE_SLOPE = 1.2, 0.5
 _NEVER = -(2**30)
 _WEIGHTS = np.array([stream.weight for stream in STREAMS])
 _IS_VOLATILITY = np.array([stream.family == "volatility" for stream in STREAMS])
@@ -200,7 +200,7 @@ def _held_back(state: State, z: Floats) -> Floats:
     (rows,) = np.nonzero(z > _LEAST)
     if not len(rows):
         return score
-    scale = _a_day(state)[rows] / _USUAL_A_DAY
+    scale = np.minimum(_a_day(state)[rows], _MOST_HELD_A_DAY) / _USUAL_A_DAY
     ago = state["n_taken"][rows] - state["told_n"][rows] - _HOLD * scale
     fade = np.exp(-np.clip(ago, 0.0, None) / (_FADE * scale))
     stands_out = z[rows] > state["told_score"][rows] * _HOLD_RATIO * fade
@@ -214,7 +214,7 @@ def _held_back(state: State, z: Floats) -> Floats:
 def _a_day(state: State) -> Floats:
     known = np.isfinite(state["typical_interval"])
     interval = np.where(known, state["typical_interval"], _DAY_S / _USUAL_A_DAY)
-    return np.minimum(_DAY_S / np.maximum(interval, 1.0), _MOST_A_DAY)
+    return _DAY_S / np.maximum(interval, 1.0)
 
 
 def _explanation(state: State, measured: Deviations, stream: NDArray[np.intp]) -> tuple[Floats, Floats]:

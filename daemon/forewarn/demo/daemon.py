@@ -20,6 +20,7 @@ from forewarn.errors import ForewarnError
 _FOREIGN: Final = ("FOREWARN_", "NOTIFY_SOCKET", "WATCHDOG_", "CREDENTIALS_DIRECTORY", "STATE_DIRECTORY")
 _START_TIMEOUT_S: Final = 30.0
 _STOP_TIMEOUT_S: Final = 8.0
+# Sensitive: at five readings a second a month is thirteen million of them, and a demonstration a few hundred.
 _SETTINGS: Final = """\
 instance = "demo"
 model = "starter"
@@ -34,6 +35,9 @@ protocol = "3.1.1"
 
 [[inputs]]
 topic = "sensors/{{device}}/{{metric}}"
+
+[alerts]
+sensitivity = 7
 
 [faults]
 silent_min_s = 3.0
