@@ -73,7 +73,7 @@ def test_the_tiles_and_the_outcomes_are_those_of_the_backtest(tmp_path: Path) ->
 
 def test_of_the_tail_judge_expected_and_measured_stand_beside_each_other() -> None:
     scores = np.zeros(4 * 4378)  # about four months
-    scores[[500, 5000, 9000]] = 2.4, threshold_of(0.15), 9.0
+    scores[[500, 5000, 9000]] = threshold_of(0.9), threshold_of(0.15), 9.0
     page = render(of_scores(scores, sensitivity=2.0), USED)
     table = tables(page)[0]
     assert table[0] == ["sensitivity", "expected", "by chance", "alerts", "per device-month"]
@@ -116,8 +116,8 @@ def test_labels_add_what_each_setting_would_have_found() -> None:
     assert [row[3] for row in tables(page)[1][1:]] == ["found", "missed", "missed"]
     assert "1 of 3labelled windows found" in text_of(page)
     assert [f.findall("p")[1].text for f in cards(page)] == [
-        f"score {threshold_of(0.15):.3g}, threshold 2.3, in a labelled window",
-        f"score {threshold_of(0.3):.3g}, threshold 2.3, false",
+        f"score {threshold_of(0.15):.3g}, threshold 2.4, in a labelled window",
+        f"score {threshold_of(0.3):.3g}, threshold 2.4, false",
     ]
 
 

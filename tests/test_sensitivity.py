@@ -13,7 +13,7 @@ from forewarn.backtest import backtest
 from forewarn.core.alerts import AlertRaised, Kind
 from forewarn.core.anomalies import rate_of, threshold_of
 from forewarn.core.card import Calibration
-from forewarn.core.rules import Override, Rules, Threshold
+from forewarn.core.rules import MAX_SENSITIVITY, MIN_SENSITIVITY, Override, Rules, Threshold
 from forewarn.history import read_history
 from forewarn.sensitivity import FACTORS, SENSITIVITIES, curve, in_use, likely_counts, step, steps
 from tests.backtests import history_file, judged, of_scores
@@ -120,7 +120,7 @@ def test_nor_in_that_of_the_residual_judge(tmp_path: Path) -> None:
     assert step(later, 1.0).n_alert == len(later.of_judge()) == 1
 
 
-@given(st.floats(0.01, 100))
+@given(st.floats(MIN_SENSITIVITY, MAX_SENSITIVITY))
 def test_threshold_and_rate_undo_each_other(sensitivity: float) -> None:
     assert rate_of(threshold_of(sensitivity)) == pytest.approx(sensitivity)
 
