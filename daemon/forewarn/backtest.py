@@ -53,7 +53,7 @@ class Backtest:
     def write_csv(self, path: Path) -> None:
         """Write a row for each row of the file. A number that does not apply is empty."""
         history, verdicts = self.history, self.verdicts
-        numbers = (verdicts.expected, verdicts.lower, verdicts.upper, verdicts.residual, verdicts.score)
+        numbers = (verdicts.expected, verdicts.lower, verdicts.upper, verdicts.residual, verdicts.anomaly_score)
         rows = zip(
             history.timestamp_text,
             history.device,
