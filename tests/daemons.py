@@ -26,6 +26,8 @@ port = {port}
 protocol = "{protocol}"
 [metrics]
 port = 0
+[alerts]
+detector = "{detector}"
 [state]
 path = "{folder}/state.sqlite"
 [publish]
@@ -40,10 +42,13 @@ time = "time"
 """
 
 
-def settings_file(folder: Path, broker: BrokerProcess, extra: str = JSON_INPUT, *, model: Path = TINY) -> Path:
+def settings_file(
+    folder: Path, broker: BrokerProcess, extra: str = JSON_INPUT, *, model: Path = TINY, detector: str = "residual"
+) -> Path:
     """Settings for a broker; amqtt speaks MQTT 3.1.1 only."""
     protocol = "3.1.1" if broker.name == "amqtt" else "5"
-    text = _SETTINGS.format(instance=INSTANCE, model=model, port=broker.port, protocol=protocol, folder=folder)
+    values = {"instance": INSTANCE, "model": model, "protocol": protocol, "folder": folder, "detector": detector}
+    text = _SETTINGS.format(port=broker.port, **values)
     path = folder / "forewarn.toml"
     path.write_text(text + extra)
     return path

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from forewarn.charts import Band, Line, histogram, line_chart, page, table
+from forewarn.charts import SMALL, WIDE, Band, Line, Shades, histogram, line_chart, page, table
 
 numbers = st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=50)
 
@@ -47,6 +47,22 @@ def test_nan_breaks_a_line() -> None:
     assert path.get("d", "").count("M") == 2
 
 
+def test_a_gap_in_a_long_line_is_still_one() -> None:
+    x, y = np.arange(50_000.0), np.zeros(50_000)
+    y[[12_345, 30_001]] = np.nan
+    y[30_002] = 5.0
+    figure = parsed(line_chart("gap", [Line("y", x, y)]))
+    path = next(p for p in figure.iter("path"))
+    assert path.get("d", "").count("M") == 3
+    assert len({height for _, height in path_points(figure)}) == 2
+
+
+def test_a_line_of_nothing_but_gaps_is_thinned_all_the_same() -> None:
+    x = np.arange(50_000.0)
+    figure = parsed(line_chart("gaps", [Line("y", x, np.where(x % 2, np.nan, x))]))
+    assert len(path_points(figure)) < 2_500
+
+
 @pytest.mark.parametrize(
     "figure", [line_chart("a", []), line_chart("a", [Line("y", [], [])]), histogram("a", [np.nan])]
 )
@@ -60,6 +76,47 @@ def test_marks_and_bands_are_drawn() -> None:
     figure = parsed(line_chart("all", [Line("y", x, x)], band=band, marks=Line("alert", [3.0], [3.0])))
     assert len([p for p in figure.iter("path") if p.get("class") == "band"]) == 2
     assert len(list(figure.iter("circle"))) == 1
+
+
+def test_on_logarithmic_axes_equal_factors_are_equally_far_and_what_is_not_above_0_is_left_out() -> None:
+    figure = parsed(line_chart("log", [Line("y", [0.1, 1, 10, 50, 100], [1, 10, 100, 0, -3])], log=True, size=SMALL))
+    (x0, y0), (x1, y1), (x2, y2) = path_points(figure)
+    assert (x1 - x0, y1 - y0) == pytest.approx((x2 - x1, y2 - y1), abs=0.11)
+    texts = [text.text for text in figure.iter("text")]
+    assert {"0.1", "1", "10", "100"} <= set(texts)
+    assert figure.find("svg") is not None
+    assert "NaN" not in ET.tostring(figure, "unicode")
+
+
+@pytest.mark.parametrize(("high", "labels"), [(3, {"1", "1.5", "2", "3"}), (100, {"1", "2", "5", "100"})])
+def test_a_short_logarithmic_axis_has_labels_between_the_powers(high: float, labels: set[str]) -> None:
+    figure = parsed(line_chart("log", [Line("y", [1, high], [1, 1])], log=True))
+    assert labels <= {text.text for text in figure.iter("text")}
+
+
+def test_a_very_long_logarithmic_axis_has_few_labels() -> None:
+    figure = parsed(line_chart("log", [Line("y", [1e-250, 1e250], [1, 2])], log=True))
+    assert 4 <= len(list(figure.iter("text"))) < 30
+
+
+def test_shades_are_cut_off_at_the_ends_of_the_axis() -> None:
+    shades = Shades("window", [(-5.0, 2.0), (4.0, 4.0), (20.0, 30.0)])
+    figure = parsed(line_chart("shades", [Line("y", [0, 10], [1, 2])], shades=shades))
+    rects = [(float(r.get("x", "")), float(r.get("width", ""))) for r in figure.iter("rect")]
+    assert rects == [(64.0, pytest.approx(884 / 5, abs=0.1)), (pytest.approx(64 + 884 * 0.4, abs=0.1), 1.0)]
+    assert "window" in "".join(figure.itertext())
+
+
+def test_a_small_chart_has_fewer_times_along_its_axis() -> None:
+    x = 1.7e9 + np.linspace(0, 86400, 50)
+    figures = [line_chart("t", [Line("y", x, x)], x_is_time=True, size=size) for size in (WIDE, SMALL)]
+    wide, small = (len(list(parsed(figure).iter("text"))) for figure in figures)
+    assert small < wide
+
+
+def test_the_chosen_row_of_a_table_stands_out() -> None:
+    rows = list(ET.fromstring(table(["a"], [["1"], ["2"]], chosen=1)).iter("tr"))  # noqa: S314 - our own text
+    assert [row.get("class") for row in rows] == [None, None, "chosen"]
 
 
 @pytest.mark.parametrize(("span", "label"), [(10, "22:13:"), (3600, "14 Nov"), (86400 * 3, "Nov"), (1e9, "20")])

@@ -1,4 +1,5 @@
 import csv
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 
 from forewarn.cli import main
 from forewarn.history import read_for
+from forewarn.settings import AlertSettings
 from tests.forecasters import card
 
 ROOT = Path(__file__).parents[1]
@@ -59,27 +61,98 @@ def test_each_command_explains_itself(command: str, capsys: pytest.CaptureFixtur
 def test_a_backtest_writes_a_row_for_each_row_and_a_finite_score_in_every_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data, out, plot = tmp_path / "d.csv", tmp_path / "o.csv", tmp_path / "p.html"
+    data, out, report = tmp_path / "d.csv", tmp_path / "o.csv", tmp_path / "r.html"
     rows = [f"2026-01-01 {h:02}:{m:02}:00,{4 + (h + m) % 3 * 0.1}" for h in range(24) for m in range(0, 60, 10)]
     rows[50] = "not a time,4.0"
     rows[60] = rows[60].rpartition(",")[0] + ",broken"
     rows[70] = rows[69]
     rows[100] = rows[100].rpartition(",")[0] + ",44.0"
     data.write_text("timestamp,value\n" + "\n".join(rows) + "\n")
-    arguments = ["backtest", "--model", str(TINY), "--data", str(data), "--out", str(out), "--plot", str(plot)]
+    arguments = ["backtest", "--model", str(TINY), "--data", str(data), "--out", str(out), "--report", str(report)]
     assert main(arguments) == 0
     with out.open(newline="") as stream:
         written = list(csv.DictReader(stream))
     assert [row["timestamp"] for row in written] == [row.partition(",")[0] for row in rows]
     assert all(float(row["anomaly_score"]) >= 0 for row in written)
-    assert [written[i]["status"] for i in (0, 40, 60, 70)] == ["warming_up", "scored", "not_finite", "duplicate"]
+    assert [written[i]["status"] for i in (0, 90, 60, 70)] == ["warming_up", "scored", "not_finite", "duplicate"]
     assert written[50]["anomaly_score"] == "0.0"
     assert written[100]["alert"] == "1"
-    assert "44.0 °C" in capsys.readouterr().out
-    page = plot.read_text("utf-8")
+    printed = capsys.readouterr().out
+    assert "44.0 °C" in printed
+    assert re.search(r"\d readings/s$", printed, re.MULTILINE)
+    page = report.read_text("utf-8")
     assert "<svg" in page
     assert "44.0 °C" in page
-    assert "http" not in page.replace("http://www.w3.org", "")
+
+
+@pytest.fixture
+def day(tmp_path: Path) -> Path:
+    """Readings each ten minutes with a spike at 06:00 and one at 18:00."""
+    path = tmp_path / "day.csv"
+    rows = [f"2026-01-01 {h:02}:{m:02}:00,{4 + (h + m) % 3 * 0.1}" for h in range(24) for m in range(0, 60, 10)]
+    for i in (36, 108):
+        rows[i] = rows[i].rpartition(",")[0] + ",44.0"
+    path.write_text("timestamp,value\n" + "\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture
+def residual(tmp_path: Path) -> list[str]:
+    """The option that chooses the residual judge."""
+    path = tmp_path / "residual.toml"
+    path.write_text('[alerts]\ndetector = "residual"\n' if "detector" in AlertSettings.model_fields else "")
+    return ["--config", str(path)]
+
+
+def test_a_backtest_is_held_against_labels_after_its_probation(
+    day: Path, residual: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = tmp_path / "labels.json"
+    labels.write_text(
+        '{"day.csv": [["2026-01-01 05:00", "2026-01-01 07:00"], ["2026-01-01 17:50", "2026-01-01 19:00"]]}'
+    )
+    arguments = ["backtest", "--model", str(TINY), "--data", str(day), "--labels", str(labels), *residual]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "labels: 2 of 2 windows found" in printed
+    assert "2026-01-01 17:50 to 2026-01-01 19:00  found after 10 min (residual)" in printed
+    assert main([*arguments, "--probation", "0.5"]) == 0
+    printed = capsys.readouterr().out
+    assert "labels: 1 of 1 windows found, median delay 10 min" in printed
+    assert "1 more without a reading that counts" in printed
+    assert "06:00" not in printed
+
+
+def test_bad_labels_are_told_before_anything_is_judged(
+    day: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels, out = tmp_path / "labels.json", tmp_path / "o.csv"
+    labels.write_text("{}")
+    arguments = ["backtest", "--model", str(TINY), "--data", str(day), "--labels", str(labels), "--out", str(out)]
+    assert main(arguments) == 1
+    assert "has no labels for" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("--probation", value) for value in ("-1", "1.5", "nan", "inf", "x")),
+        *(("--sensitivity", value) for value in ("0", "-1", "nan", "inf")),
+    ],
+)
+def test_a_probation_or_sensitivity_that_cannot_be_is_wrong_usage(day: Path, option: str, value: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["backtest", "--model", str(TINY), "--data", str(day), option, value])
+    assert stopped.value.code == 2
+
+
+def test_a_judge_without_a_sensitivity_refuses_one(
+    day: Path, residual: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["backtest", "--model", str(TINY), "--data", str(day), *residual]
+    assert main([*arguments, "--sensitivity", "2"]) == 2
+    assert "--sensitivity 2" in capsys.readouterr().err
 
 
 def test_of_several_columns_the_one_that_the_model_was_trained_on_is_judged(tmp_path: Path) -> None:

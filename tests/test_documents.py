@@ -1,4 +1,4 @@
-"""The commands that the README shows are run, in their order, as a reader would run them."""
+"""The commands that the documents show are run, in their order, as a reader would run them."""
 
 import json
 import os
@@ -19,8 +19,24 @@ README = (ROOT / "README.md").read_text("utf-8")
 TOOLS = ("mosquitto_sub", "curl")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def run_as_shown(script: str, folder: Path) -> str:
+    """What a script prints in a folder, with the commands of this environment first."""
+    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-c", f"set -euo pipefail\n{script}"],
+        cwd=folder,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -34,21 +50,29 @@ def test_every_command_of_the_readme_works_in_its_order(mosquitto: Mosquitto, tm
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed: apt-get install -y mosquitto-clients curl")
-    script = "set -euo pipefail\n" + "\n".join(blocks("sh"))
+    script = "\n".join(blocks("sh"))
     for shown, here in (("1883", str(mosquitto.port)), ("9464", str(free_port()))):
         assert shown in script
         script = script.replace(shown, here)
-    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=240, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "lets us in" in done.stdout
+    printed = run_as_shown(script, tmp_path)
+    assert "lets us in" in printed
     alerts = [json.loads(line) for line in (tmp_path / "alerts.log").read_text("utf-8").splitlines()]
     assert alerts
-    assert 'forewarn_alerts_total{kind="residual",severity="critical",type="raised"}' in done.stdout
-    assert "smaller than persistence" in done.stdout
+    assert 'forewarn_alerts_total{kind="anomaly",severity="critical",type="raised"}' in printed
+    assert "smaller than persistence" in printed
     assert (tmp_path / "scores.csv").read_text("utf-8").startswith("timestamp,device,value,expected")
+
+
+def test_the_backtest_that_its_page_shows_works(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "backtest.md").read_text("utf-8")
+    commands = "\n".join(blocks("sh", text))
+    printed = run_as_shown(commands, tmp_path)
+    assert re.search(r"^labels: \d+ of \d+ windows found", printed, re.MULTILINE)
+    assert "How many alerts at which" in (tmp_path / "backtest.html").read_text("utf-8")
+    (labels,) = blocks("json", text)
+    (tmp_path / "truth.csv").write_text(labels, "utf-8")
+    printed = run_as_shown(commands.partition("\n")[2], tmp_path)
+    assert "freezer-1  2026-01-04 00:00 to 2026-01-04 02:00" in printed
 
 
 def test_the_alert_that_the_readme_shows_is_one() -> None:

@@ -206,7 +206,7 @@ def test_what_is_not_finite_is_null() -> None:
     assert (document["value"], document["at"], document["expected"], document["score"]) == (None, None, None, 0.0)
     engine.ingest(batch(rows))
     document = checked(PHRASES.state(engine.fleet(), 0, []), "state")
-    assert (document["state"], document["next"], document["expected"]) == (
+    assert (document["state"], document["path"], document["expected"]) == (
         SeriesState.WARMING_UP.name.lower(),
         None,
         None,

@@ -1,23 +1,29 @@
 """History through the daemon's own engine: which alerts would there have been?
 
-Readings are taken in the file's order, with their own time as the time of their arrival. Silence is a matter of
-arrivals between the rows, so it is not judged here.
+Rules that hold here:
+
+- Readings are taken in the file's order, with their own time as the time of their arrival. Silence is a matter of
+  arrivals between the rows, so it is not judged here.
+- Readings in probation are judged and learnt from; their alerts are neither counted nor told, and their score is 0.
+- A device-month is 30.4 days of one device's readings; what a gap has beyond `Rules.max_gap` is not part of it.
 """
 
 import csv
 import math
+import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from forewarn.charts import Band, Line, line_chart, page, table
-from forewarn.core.alerts import AlertRaised
+from forewarn.core.alerts import Alert, AlertRaised
 from forewarn.core.engine import Engine
 from forewarn.core.ports import Forecaster
-from forewarn.core.readings import Batch, Outcome, SeriesKey, status_name
+from forewarn.core.readings import Batch, Mask, Outcome, SeriesKey, Slots, status_name
 from forewarn.core.rules import Rules
 from forewarn.core.verdicts import Verdicts
 from forewarn.history import History
@@ -27,11 +33,15 @@ COLUMNS = (
     *("timestamp", "device", "value", "expected", "lower", "upper", "residual"),
     *("anomaly_score", "alert", "status"),
 )
+JUDGES = frozenset({"anomaly", "residual"})
+"""Kinds of alert that a judge of the forecast raises; the others are sensor faults and limits."""
+
+MONTH_S = 30.4 * 86_400
 _CHUNK = 1024
-_CHARTS_MOST = 12
+_SHOWN = 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Backtest:
     """What the engine said of a file.
 
@@ -39,27 +49,88 @@ class Backtest:
         history: the file.
         verdicts: one row for each row of the file.
         unit: of the target.
+        rules: that it was judged by.
+        counted: `(n,)` bool: the rows that are not in probation.
+        judged_s: how long the judging took, in seconds.
     """
 
     history: History
     verdicts: Verdicts
     unit: str
+    rules: Rules
+    counted: Mask
+    judged_s: float
+
+    @cached_property
+    def order(self) -> Slots:
+        """Rows of the readings that were accepted: series after series, each in time."""
+        accepted = np.flatnonzero(self.verdicts.outcome <= Outcome.WARMING_UP)
+        return accepted[np.argsort(self.verdicts.slot[accepted], kind="stable")]
+
+    @cached_property
+    def starts(self) -> Slots:
+        """Where in `order` each slot's rows begin, and where the last one's end."""
+        slots = self.verdicts.slot[self.order]
+        return np.searchsorted(slots, np.arange(int(slots[-1]) + 2 if len(slots) else 1))
+
+    def rows_of(self, slot: int) -> Slots:
+        """The accepted rows of a series, in time."""
+        return self.order[self.starts[slot] : self.starts[slot + 1]]
+
+    def series(self) -> list[Slots]:
+        """The accepted rows of each series, by slot."""
+        return [self.rows_of(slot) for slot in range(len(self.starts) - 1)]
+
+    def place_of(self, alert: Alert) -> int:
+        """Where in `order` the reading is that an alert was told with."""
+        rows = self.rows_of(alert.slot)
+        return int(self.starts[alert.slot] + np.searchsorted(self.history.at[rows], alert.at))
+
+    def row_of(self, alert: Alert) -> int:
+        """The row of the reading that an alert was told with."""
+        return int(self.order[self.place_of(alert)])
+
+    @cached_property
+    def alerts(self) -> list[AlertRaised]:
+        """The alerts that count, in the order of their raises."""
+        raised = [event for event in self.verdicts.events if isinstance(event, AlertRaised)]
+        return [event for event in raised if self.counted[self.row_of(event.alert)]]
 
     @property
-    def alerts(self) -> list[AlertRaised]:
-        """The alerts in the order of their raises."""
-        return [event for event in self.verdicts.events if isinstance(event, AlertRaised)]
+    def judge(self) -> str:
+        """The kind of alert that its judge raises."""
+        return "anomaly" if self.rules.detector == "tail" else "residual"
+
+    def of_judge(self) -> list[Alert]:
+        """Those of them that a judge of the forecast raised."""
+        return [event.alert for event in self.alerts if event.alert.kind in JUDGES]
+
+    @cached_property
+    def device_months(self) -> float:
+        """How long the devices were watched, all together."""
+        return sum(self._watched_s(rows) for rows in self.series()) / MONTH_S
+
+    def _watched_s(self, rows: Slots) -> float:
+        intervals = np.diff(self.history.at[rows[self.counted[rows]]])
+        if not len(intervals):
+            return 0.0
+        return float(np.minimum(intervals, self.rules.max_gap * np.quantile(intervals, 0.95)).sum())
+
+    @property
+    def readings_per_s(self) -> float:
+        """How many were judged in a second."""
+        return len(self.history) / max(self.judged_s, 1e-9)
 
     def write_csv(self, path: Path) -> None:
         """Write a row for each row of the file. A number that does not apply is empty."""
         history, verdicts = self.history, self.verdicts
-        numbers = (verdicts.expected, verdicts.lower, verdicts.upper, verdicts.residual, verdicts.anomaly_score)
+        score = np.where(self.counted, verdicts.anomaly_score, 0.0)
         rows = zip(
             history.timestamp_text,
             history.device,
             history.values[:, history.target_index].tolist(),
-            *(column.tolist() for column in numbers),
-            verdicts.alert.tolist(),
+            *(c.tolist() for c in (verdicts.expected, verdicts.lower, verdicts.upper, verdicts.residual, score)),
+            (verdicts.alert & self.counted).tolist(),
             verdicts.outcome.tolist(),
             strict=True,
         )
@@ -70,43 +141,30 @@ class Backtest:
                 shown = [repr(number) if math.isfinite(number) else "" for number in measures]
                 writer.writerow((text, device, *shown, int(alert), status_name(outcome)))
 
+    def outcomes(self) -> list[tuple[str, int]]:
+        """How many rows of the file ended as what; what never occurred is left out."""
+        counts = np.bincount(self.verdicts.outcome, minlength=len(Outcome)).tolist()
+        return [(status_name(outcome), n) for outcome, n in enumerate(counts) if n]
+
     def summary(self) -> str:
         """How it went, in a few lines."""
-        counts = np.bincount(self.verdicts.outcome, minlength=len(Outcome))
-        outcomes = ", ".join(f"{n} {status_name(outcome)}" for outcome, n in enumerate(counts.tolist()) if n)
-        lines = [f"{len(self.history)} readings: {outcomes}", f"{len(self.alerts)} alerts"]
-        lines += [f"  {self._when(alert)}  {sentence(alert, self.unit)}" for alert in self.alerts[:20]]
-        if len(self.alerts) > 20:
-            lines.append(f"  … and {len(self.alerts) - 20} more")
+        outcomes = ", ".join(f"{n} {name}" for name, n in self.outcomes())
+        kinds = Counter(str(event.alert.kind) for event in self.alerts)
+        split = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
+        probation = np.count_nonzero(~self.counted)
+        lines = [
+            f"{len(self.history)} readings: {outcomes}; {self.readings_per_s:.0f} readings/s",
+            f"alerts in {self.device_months:.3g} device-months: {split or 'none'}",
+            *([f"the first {probation} readings are in probation and do not count"] if probation else []),
+        ]
+        lines += [f"  {self.when(e.alert)}  {sentence(e, self.unit)}" for e in self.alerts[:_SHOWN]]
+        if len(self.alerts) > _SHOWN:
+            lines.append(f"  … and {len(self.alerts) - _SHOWN} more")
         return "\n".join(lines)
 
-    def html(self) -> str:
-        """One self-contained page: a chart for each device and a table of the alerts."""
-        devices = list(dict.fromkeys(self.history.device))
-        body = [self._chart(device) for device in devices[:_CHARTS_MOST]]
-        if len(devices) > _CHARTS_MOST:
-            body.append(f"<p>{len(devices) - _CHARTS_MOST} further devices are not drawn.</p>")
-        rows = [(self._when(alert), alert.alert.kind, sentence(alert, self.unit)) for alert in self.alerts]
-        body.append(f"<h2>{len(rows)} alerts</h2>{table(('time', 'kind', 'what'), rows)}")
-        return page(f"Backtest of {self.history.path.name}", "\n".join(body))
-
-    def _when(self, event: AlertRaised) -> str:
-        at = event.alert.at
-        return self.history.timestamp_text[int(np.flatnonzero(self.history.at == at)[0])]
-
-    def _chart(self, device: str) -> str:
-        of_device = np.array([name == device for name in self.history.device])
-        drawn = of_device & (self.verdicts.outcome <= Outcome.WARMING_UP)
-        at, value = self.history.at[drawn], self.history.values[drawn, self.history.target_index]
-        raised = [e.alert for e in self.alerts if e.alert.series.device == device]
-        return line_chart(
-            device,
-            [Line("reading", at, value)],
-            band=Band("band", at, self.verdicts.lower[drawn], self.verdicts.upper[drawn]),
-            marks=Line("alert", [a.at for a in raised], [math.nan if a.value is None else a.value for a in raised]),
-            y_label=self.unit,
-            x_is_time=True,
-        )
+    def when(self, alert: Alert) -> str:
+        """The time of an alert's reading as the file has it."""
+        return self.history.timestamp_text[self.row_of(alert)]
 
 
 def backtest(
@@ -115,18 +173,45 @@ def backtest(
     history: History,
     *,
     unit: str | None = None,
+    probation: float = 0.0,
     progress: bool = False,
 ) -> Backtest:
-    """Judge every row of a file, in its order."""
-    keys = [SeriesKey(device, history.target) for device in history.device]
-    engine = Engine(forecaster, replace(rules, max_series=max(len(set(keys)), 1)))
+    """Judge every row of a file, in its order.
+
+    Args:
+        forecaster: the model.
+        rules: of the alerts; the cap on devices does not count here.
+        history: the file.
+        unit: of the target; None is the model's own.
+        probation: how many readings of each device do not count, or which share of them where it is below 1.
+        progress: whether a bar is shown.
+    """
+    series = {device: SeriesKey(device, history.target) for device in history.device}
+    keys = [series[device] for device in history.device]
+    engine = Engine(forecaster, replace(rules, max_series=max(len(series), 1)))
     parts = []
+    begun = time.perf_counter()
     with tqdm(total=len(keys), unit=" readings", disable=None if progress else True, delay=0.5) as bar:
         for start in range(0, len(keys), _CHUNK):
             rows = slice(start, start + _CHUNK)
             parts.append(engine.ingest(Batch(keys[rows], history.at[rows], history.at[rows], history.values[rows])))
             bar.update(len(parts[-1].outcome))
-    return Backtest(history, _joined(parts), forecaster.card.unit if unit is None else unit)
+    judged_s = time.perf_counter() - begun
+    own_unit = forecaster.card.unit if unit is None else unit
+    return Backtest(history, _joined(parts), own_unit, rules, counted_rows(history.device, probation), judged_s)
+
+
+def counted_rows(device: Sequence[str], probation: float) -> Mask:
+    """Which rows `(n,)` are not in probation, given the device of each; see `backtest`."""
+    known: dict[str, int] = {}
+    codes = np.array([known.setdefault(name, len(known)) for name in device], np.int64)
+    order = np.argsort(codes, kind="stable")
+    n_row = np.bincount(codes, minlength=1)
+    nth = np.empty(len(codes), np.int64)
+    nth[order] = np.arange(len(codes)) - np.repeat(np.cumsum(n_row) - n_row, n_row)
+    left_out = np.floor(probation * n_row) if probation < 1 else np.full(n_row.shape, probation)
+    counted: Mask = nth >= left_out[codes]
+    return counted
 
 
 def _joined(parts: Sequence[Verdicts]) -> Verdicts:

@@ -2,14 +2,16 @@
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from forewarn import __version__
+from forewarn.core.rules import MAX_SENSITIVITY, MIN_SENSITIVITY, Rules
 from forewarn.errors import ForewarnError, ModelError, SettingsError, UsageError
 from forewarn.simulate import USUAL_FAULTS, Fault, Simulation
 
@@ -94,13 +96,22 @@ def _add_backtest(commands: Commands) -> None:
     parser = commands.add_parser(
         "backtest",
         help="judge a file of history",
-        description="Judge a CSV file of history with the daemon's own engine: a row of scores for each row of it.",
+        description="Judge a CSV file of history with the daemon's own engine: which alerts would there have been?",
     )
     parser.add_argument("--model", required=True, metavar="M", help="model file, or `starter` for the one that ships")
     parser.add_argument("--data", type=Path, required=True, metavar="FILE", help="history, CSV")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="scores, CSV")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings whose thresholds are to be used")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="charts, one HTML file")
+    parser.add_argument("--sensitivity", type=_positive, metavar="X", help="expected alerts per device and month")
+    parser.add_argument(
+        "--probation",
+        type=_probation,
+        default=0.0,
+        metavar="N|FRACTION",
+        help="readings of each device at the start that do not count, or their share where it is below 1",
+    )
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="windows in which something happened, JSON or CSV")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="a row of scores for each row of the history, CSV")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="what to decide with, one HTML file")
     parser.add_argument("--time-column", metavar="NAME", help="column of timestamps (default: found by itself)")
     parser.add_argument("--device-column", metavar="NAME", help="column of device names (default: found by itself)")
     parser.add_argument("--target", metavar="NAME", help="column to judge (default: the only one, or the model's)")
@@ -110,20 +121,60 @@ def _add_backtest(commands: Commands) -> None:
 def _backtest(args: argparse.Namespace) -> None:
     from forewarn.adapters.onnx_forecaster import load_model, resolve_model  # noqa: PLC0415 - --help is quick
     from forewarn.backtest import backtest  # noqa: PLC0415 - the same
+    from forewarn.findings import hold_against  # noqa: PLC0415 - the same
     from forewarn.history import read_for  # noqa: PLC0415 - the same
+    from forewarn.labels import read_labels  # noqa: PLC0415 - the same
+    from forewarn.report.page import render  # noqa: PLC0415 - the same
+    from forewarn.report.used import used  # noqa: PLC0415 - the same
     from forewarn.settings import load  # noqa: PLC0415 - the same
 
-    settings = load(args.config).settings
+    loaded = load(args.config)
+    rules = _with_sensitivity(loaded.settings.rules(), args.sensitivity)
     forecaster = load_model(resolve_model(args.model))
     card = forecaster.card
     history = read_for(
         args.data, card, time_column=args.time_column, device_column=args.device_column, target=args.target
     )
-    unit = settings.units.get(history.target, card.unit)
-    result = backtest(forecaster, settings.rules(), history, unit=unit, progress=True)
+    windows = read_labels(args.labels, history) if args.labels else None
+    unit = loaded.settings.units.get(history.target, card.unit)
+    result = backtest(forecaster, rules, history, unit=unit, probation=args.probation, progress=True)
+    labelled = None if windows is None else hold_against(result, windows)
+    given = {
+        f"--{name}": str(getattr(args, name)) for name in ("sensitivity", "probation", "labels") if getattr(args, name)
+    }
     _write(args.out, result.write_csv)
-    _write(args.plot, lambda path: path.write_text(result.html(), "utf-8"))
+    _write(
+        args.report,
+        lambda path: path.write_text(render(result, used(result, forecaster, loaded, given), labelled), "utf-8"),
+    )
     print(result.summary())
+    if labelled:
+        print(labelled.summary())
+
+
+def _with_sensitivity(rules: Rules, sensitivity: float | None) -> Rules:
+    if sensitivity is None:
+        return rules
+    if rules.detector != "tail":
+        raise UsageError(f'--sensitivity {sensitivity:g}: detector = "{rules.detector}" has a threshold instead')
+    if not MIN_SENSITIVITY <= sensitivity <= MAX_SENSITIVITY:
+        raise UsageError(f"--sensitivity {sensitivity:g}: {MIN_SENSITIVITY:g} to {MAX_SENSITIVITY:g} is possible")
+    return replace(rules, sensitivity=sensitivity)
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise ValueError
+    return number
+
+
+def _probation(text: str) -> float:
+    """A share below 1, else a whole number of readings."""
+    number = float(text)
+    if not (number >= 0 and (number < 1 or number.is_integer())):
+        raise ValueError
+    return number
 
 
 def _add_model(commands: Commands) -> None:

@@ -9,9 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from forewarn.core.alerts import Alert, AlertCleared, AlertRaised, AlertUpdated, Kind
 from forewarn.core.deviations import STREAMS
-from forewarn.core.readings import Batch, Fleet, SeriesKey, SeriesState, status_name
+from forewarn.core.readings import Batch, Fleet, Floats, SeriesKey, SeriesState, status_name
 from forewarn.core.verdicts import Verdicts
 
 ALERT_SCHEMA = "forewarn.alert/1"
@@ -109,7 +112,9 @@ class Phrasebook:
             "unit": self.unit_of(series),
             "state": SeriesState(fleet.state[row]).name.lower(),
             **{name: _number(getattr(fleet, name)[row]) for name in _MEASURES},
-            "next": _number(fleet.forecast[row, 0]),
+            "path": _numbers(fleet.forecast[row]),
+            "path_80": _numbers(fleet.half_width[row, 0]),
+            "path_95": _numbers(fleet.half_width[row, 1]),
             "at": _number(fleet.at[row]),
             "received_at": _number(fleet.received_at[row]),
             "alerts": [
@@ -304,6 +309,11 @@ def span(seconds: float) -> str:
 
 def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
+
+
+def _numbers(column: Floats | NDArray[np.float32]) -> list[float] | None:
+    """All of them, to seven digits as a model's are, or none."""
+    return [float(f"{number:.7g}") for number in column.tolist()] if np.isfinite(column).all() else None
 
 
 def _json(body: dict[str, Any]) -> str:

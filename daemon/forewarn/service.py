@@ -239,8 +239,9 @@ class Daemon:
             return
         due = self._feed.due(slots, self._engine.state(slots), time.monotonic())
         if len(due):
-            fleet = self._engine.fleet()
-            self._publish(self._phrases.state(fleet, slot, self._engine.alerts(slot)) for slot in due.tolist())
+            fleet = self._engine.fleet(due)
+            told = enumerate(due.tolist())
+            self._publish(self._phrases.state(fleet, row, self._engine.alerts(slot)) for row, slot in told)
 
     def _publish(self, outgoing: Iterable[Outgoing]) -> None:
         n = 0

@@ -26,7 +26,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from forewarn.core.conversions import TEMPERATURE_UNITS
-from forewarn.core.rules import Limits, Override, Rules, Threshold
+from forewarn.core.rules import MAX_SENSITIVITY, MIN_SENSITIVITY, Limits, Override, Rules, Threshold
 from forewarn.errors import PayloadError, SettingsError
 from forewarn.inputs.topics import MAX_NAME, TopicPattern, checked_name
 from forewarn.settings_sources import DELIMITER, ENV_PREFIX, flat, merged, problems, read_sources
@@ -145,7 +145,10 @@ class AlertSettings(_Section):
         "its forecast, over a threshold. docs/alerts.md has both.",
     )
     sensitivity: float = Field(
-        default=1.0, ge=0.001, le=7, description="`tail`: expected alerts per device and month; less is quieter."
+        default=1.0,
+        ge=MIN_SENSITIVITY,
+        le=MAX_SENSITIVITY,
+        description="`tail`: expected alerts per device and month; less is quieter.",
     )
     threshold_mode: Literal["errors", "absolute"] = Field(
         default="errors",

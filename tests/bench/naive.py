@@ -27,6 +27,7 @@ class NaiveDaemon:
         options.inter_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self.n_step: int = self.session.get_inputs()[0].shape[1]
+        self.spread = np.ones(1, np.float32)
         self.threshold = threshold
         self.windows: dict[str, deque[float]] = {}
         self.forecasts: dict[str, float] = {}
@@ -44,7 +45,7 @@ class NaiveDaemon:
         window.append(value)
         if len(window) == self.n_step:
             array = np.array(window, np.float32).reshape(1, self.n_step, 1)
-            self.forecasts[device] = float(self.session.run(None, {"window": array})[0][0, 0])
+            self.forecasts[device] = float(self.session.run(["forecast"], {"window": array, "spread": self.spread})[0][0, 0])
         self.handled += 1
 
 

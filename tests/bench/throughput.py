@@ -166,7 +166,7 @@ def options(command_line: Sequence[str] | None = None) -> argparse.Namespace:
     """What is asked for on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", help="`starter` or a file; default: one made for the benchmark by the exporter")
-    parser.add_argument("--detector", choices=("tail", "residual"), default="tail", help="the judge of forewarn")
+    parser.add_argument("--detector", choices=("tail", "residual"), default="residual", help="the judge of forewarn")
     parser.add_argument("--repeat", type=int, default=3, help="rounds of each candidate")
     parser.add_argument("--rounds", type=int, default=200, help="readings of each device in a round")
     parser.add_argument("--in-flight", type=int, default=15_000, help="most readings sent and not yet handled")

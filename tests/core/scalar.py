@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from forewarn.core import conversions, crossings, faults, residuals
+from forewarn.core import conversions, crossings, faults, residuals, windows
 from forewarn.core.ports import Forecaster
 from forewarn.core.rules import Limits, Rules
+from tests.core.scalar_tail import ScalarTail, Unusual
 
 
 class Told(NamedTuple):
@@ -32,6 +33,7 @@ class Said:
     upper: float = math.nan
     score: float = 0.0
     alert: bool = False
+    unusual: Unusual | None = None  # of the judge "tail"
     changes: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -63,6 +65,9 @@ class ScalarSeries:
         self.fits, self.base, self.reach = 0, math.nan, math.nan
         self.usual: list[float] = []
         self.n_faulty = 0
+        self.tail = ScalarTail() if rules.detector == "tail" else None
+        self.n_calm["anomaly"] = 0
+        self.n_history, self.history_mean, self.history_variance = 0, 0.0, 0.0
 
     def take(self, at: float, received_at: float, value: float) -> Said:
         if not (math.isfinite(value) and math.isfinite(at)):
@@ -79,23 +84,32 @@ class ScalarSeries:
         if self.n_interval >= faults.MIN_INTERVALS and interval > self.rules.max_gap * self.cadence:
             self.window, self.path, self.compared = [], [], []
             self.expected = math.nan
+            if self.tail:
+                self.tail.restart()
         self._cadence(interval)
         said = self._judge(value)
         self._count_equal(change)
-        found: dict[str, tuple[bool, bool]] = {"residual": self._residual(said)}  # active, critical
+        found: dict[str, tuple[bool, bool]] = {}  # active, critical
+        if not self.tail:
+            found["residual"] = self._residual(said)
         found["stuck"] = (self._stuck(), False)
         found["unit_change"] = (self._unit_change(said, value), False)
         found["range"] = (self._held("range", not self.limits.low <= value <= self.limits.high), False)
         rate = abs(change) / interval if not math.isnan(interval) else 0.0
         found["rate"] = (self._held("rate", rate > self.limits.max_rate_per_s), False)
         found["limit"] = (self._held("limit", self._passed(value)), False)
-        self._teach(value, change, faulty=any(found[kind][0] for kind in ("stuck", "range", "rate", "unit_change")))
+        faulty = any(found[kind][0] for kind in ("stuck", "range", "rate", "unit_change"))
+        if self._teach(value, change, faulty=faulty):
+            if self.tail:
+                said.unusual = self.tail.take(at, value, interval, self.resolution)
+            self._look_ahead(value)
         self.last_at, self.last_received_at, self.last_value = at, received_at, value
-        self._look_ahead(value)
         found["forecast_limit"] = (self._forecast_limit(value), False)
+        if self.tail:
+            found["anomaly"] = self._anomaly(said)
         for kind, (active, critical) in found.items():
             self._change(said, kind, active, critical, at)
-        said.alert = found["residual"][0]
+        said.alert = found["anomaly" if self.tail else "residual"][0]
         return said
 
     def _change(self, said: Said, kind: str, active: bool, critical: bool, at: float) -> None:
@@ -169,7 +183,16 @@ class ScalarSeries:
             self.usual.append(self.conversion.factor * self.base + self.conversion.offset)
         self.conversion = None
 
-    def _teach(self, value: float, change: float, *, faulty: bool) -> None:
+    def _anomaly(self, said: Said) -> tuple[bool, bool]:
+        known = self.tail is not None and self.tail.n >= 60
+        unusual = said.unusual or Unusual(warm=known)
+        said.status, said.score = "scored" if unusual.warm else "warming_up", unusual.score
+        threshold = max((1.15 - math.log10(self.rules.sensitivity)) / 0.5, 0.5)
+        lasting = self._held("anomaly", unusual.z > threshold)
+        active = unusual.score > threshold or ("anomaly" in self.told and lasting)
+        return active, unusual.z > self.rules.critical_ratio * threshold
+
+    def _teach(self, value: float, change: float, *, faulty: bool) -> bool:
         faulty = faulty or self.conversion is not None
         self.n_faulty = self.n_faulty + 1 if faulty else 0
         teaches = not faulty or self.n_faulty > self.rules.accept_after
@@ -186,6 +209,7 @@ class ScalarSeries:
             self.lead_error[lead] += (error - self.lead_error[lead]) * share
             self.compared = self.compared[1:]
             self.n_path += not self.compared
+        return teaches
 
     def _forecast_limit(self, value: float) -> bool:
         if self.path and not self.compared:
@@ -239,7 +263,24 @@ class ScalarSeries:
     def _look_ahead(self, value: float) -> None:
         n_step = self.forecaster.card.n_step
         self.window = [*self.window, value][-n_step:]
+        self._see_history(value)
+        forecast = None
         if len(self.window) == n_step:
             window = np.array(self.window, np.float32).reshape(1, n_step, 1)
-            self.path = [float(each) for each in self.forecaster.forecast(window)[0]]
+            forecast = self.forecaster.forecast(window, np.array([self._spread()], np.float32))
+            self.path = [float(each) for each in forecast.path[0]]
             self.expected = self.path[0]
+        if self.tail:
+            self.tail.expect(forecast)
+
+    def _see_history(self, value: float) -> None:
+        share = max(1.0 / (self.n_history + 1.0), 1.0 / windows.SPREAD_MEMORY)
+        if self.n_history == 0:
+            self.history_mean = value
+        away = value - self.history_mean
+        self.history_mean += share * away
+        self.history_variance = (1.0 - share) * (self.history_variance + share * away * away)
+        self.n_history += 1
+
+    def _spread(self) -> float:
+        return math.sqrt(self.history_variance)

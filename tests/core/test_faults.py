@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from forewarn.core.alerts import Alert, AlertCleared, AlertRaised, Kind, SeriesEvicted
 from forewarn.core.engine import Engine
+from forewarn.core.ports import Forecast
 from forewarn.core.readings import Outcome, SeriesKey
 from forewarn.core.rules import Limits, Rules
 from tests.core.streams import Row, batch
@@ -34,9 +35,10 @@ class Line:
     def __init__(self) -> None:
         self.card = replace(card(n_step=8), horizon=20)
 
-    def forecast(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
         last = windows[:, -1:, 0]
-        return (last + (last - windows[:, :1, 0]) / 7 * np.arange(1, 21)).astype(np.float32)
+        path = (last + (last - windows[:, :1, 0]) / 7 * np.arange(1, 21)).astype(np.float32)
+        return Forecast(path, path[:, :2], np.log(np.stack([spread, spread], axis=1) + np.float32(1e-3)))
 
 
 def about_limits(of: list[Row]) -> list[tuple[type, Alert]]:
@@ -89,7 +91,7 @@ def test_a_metric_that_is_no_temperature_has_no_change_of_unit() -> None:
 
 @pytest.mark.parametrize(("gap_s", "outcome"), [(700.0, Outcome.SCORED), (800.0, Outcome.WARMING_UP)])
 def test_a_window_restarts_after_a_gap_of_more_than_twelve_cadences(gap_s: float, outcome: Outcome) -> None:
-    engine = Engine(HalfTrend(), Rules())
+    engine = Engine(HalfTrend(), Rules(detector="residual"))
     before = rows(calm())
     engine.ingest(batch(before))
     after = engine.ingest(batch(rows(calm(5), at=before[-1].at + gap_s))).outcome.tolist()

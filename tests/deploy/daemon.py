@@ -29,6 +29,9 @@ dialect = "json"
 value = "value"
 time = "at"
 
+[alerts]
+detector = "residual"
+
 [[alerts.overrides]]
 device = "{faulty}"
 threshold = 1.0

@@ -38,6 +38,7 @@ def fleet_of(keys: Sequence[SeriesKey]) -> Fleet:
         score=np.abs(value - expected),
         threshold=np.full(n, 8.0),
         forecast=np.zeros((n, 1), np.float32),
+        half_width=np.zeros((n, 2, 1)),
     )
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -39,10 +40,13 @@ def history_file(folder: Path, n: int = 400) -> Path:
     return path
 
 
-def test_a_backtest_and_the_daemon_give_identical_verdicts(broker: BrokerProcess, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("detector", "kind"), [("tail", "anomaly"), ("residual", "residual")])
+def test_a_backtest_and_the_daemon_give_identical_verdicts(
+    broker: BrokerProcess, tmp_path: Path, detector: Literal["tail", "residual"], kind: str
+) -> None:
     history = read_history(history_file(tmp_path))
-    expected = backtest(load_model(TINY), Rules(), history)
-    config = settings_file(tmp_path, broker)
+    expected = backtest(load_model(TINY), Rules(detector=detector), history)
+    config = settings_file(tmp_path, broker, detector=detector)
     with Subscriber(broker, f"forewarn/{INSTANCE}/#") as subscriber, DaemonProcess(config) as daemon:
         for device, at, value in zip(history.device, history.at.tolist(), history.values[:, 0].tolist(), strict=True):
             subscriber.publish(f"sensors/{device}/temperature", payload(at, value))
@@ -61,8 +65,8 @@ def test_a_backtest_and_the_daemon_give_identical_verdicts(broker: BrokerProcess
             assert verdict[name] == (None if np.isnan(column[row]) else column[row]), (row, name)
         assert verdict["alert"] == bool(expected.verdicts.alert[row])
     alerts = [json.loads(m.payload) for m in subscriber.messages if m.topic.startswith(f"forewarn/{INSTANCE}/alerts/")]
-    ids = [(a["id"], a["at"]) for a in alerts if a["type"] == "raised" and a["kind"] == "residual"]
-    assert ids == [(e.alert.id, e.alert.at) for e in expected.alerts if e.alert.kind == "residual"]
+    ids = [(a["id"], a["at"]) for a in alerts if a["type"] == "raised" and a["kind"] == kind]
+    assert ids == [(e.alert.id, e.alert.at) for e in expected.alerts if e.alert.kind == kind]
     assert len(ids) >= 2
 
 

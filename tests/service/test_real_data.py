@@ -46,7 +46,7 @@ def test_a_model_of_real_data_is_served_and_alerts_arrive(
     n = len(read_history(data, target=target))
     with (
         Subscriber(patient, f"forewarn/{INSTANCE}/alerts/#") as subscriber,
-        DaemonProcess(settings_file(tmp_path, patient, JSON_INPUT, model=model)) as daemon,
+        DaemonProcess(settings_file(tmp_path, patient, JSON_INPUT, model=model, detector="tail")) as daemon,
     ):
         tool("forewarn", "replay", *columns[1:], "--broker", f"127.0.0.1:{patient.port}", "--speed", "0")
         daemon.wait_for_sample("forewarn_readings_received_total", n, timeout=60)

@@ -177,6 +177,61 @@ def test_readings_of_the_test_part_change_neither_weights_nor_scales_nor_calibra
     assert first.metrics != second.metrics
 
 
+def test_fit_keeps_the_better_of_the_shipped_model_trained_on_and_a_training_from_scratch(
+    csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    from forewarn_training import fit as fitting  # noqa: PLC0415 - needs torch
+
+    out = tmp_path / "m.onnx"
+    command = ["fit", "--data", str(csv), "--target", "temperature", "--out", str(out), "--epochs", "1"]
+    errors: dict[int, float] = {}
+    for favoured, kept in ((16, "the first"), (30, "the second")):
+        errors.update({16: 0.8, 30: 0.8, favoured: 0.7})
+        monkeypatch.setattr(fitting, "validation_error", lambda network, _: errors[network.spec.n_step])
+        assert main([*command, "--horizon", "4"]) == 0
+        printed = capsys.readouterr().out
+        assert f"{errors[16]:.3f} of persistence's" in printed
+        assert f"and {errors[30]:.3f} for the one from scratch: {kept} was kept" in printed
+        card = load_model(out).card
+        assert (card.n_step, card.horizon) == (favoured, 4)
+        table = [line for line in printed.splitlines() if line.startswith(("model  ", "ridge")) and "/" not in line]
+        assert main(["evaluate", "--model", str(out), "--data", str(csv)]) == 0
+        evaluated = capsys.readouterr().out
+        assert len(table) > 2
+        assert all(line in evaluated for line in table)
+
+
+def test_a_training_can_be_told_where_to_start(csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    out = tmp_path / "m.onnx"
+    command = ["fit", "--data", str(csv), "--target", "temperature", "--out", str(out), "--epochs", "1", "--start"]
+    for start, n_step in (("starter", 16), ("scratch", 30)):
+        assert main([*command, start]) == 0
+        assert ("started from the shipped model." in capsys.readouterr().out) == (start == "starter")
+        assert load_model(out).card.n_step == n_step
+        assert f"<td>{start}</td>" in (tmp_path / "m.html").read_text(encoding="utf-8")
+
+
+def test_from_the_shipped_model_a_short_history_is_enough(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    short = write_csv(tmp_path / "short.csv", {"x": wave(100)})
+    command = ["fit", "--data", str(short), "--target", "temperature", "--horizon", "2", "--epochs", "1"]
+    assert main([*command, "--out", str(tmp_path / "m.onnx"), "--start", "scratch"]) == 78, "20 readings validate"
+    assert main([*command, "--out", str(tmp_path / "m.onnx"), "--start", "starter"]) == 0
+
+
+def test_where_the_shipped_model_does_not_fit_the_training_is_from_scratch(
+    csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    out = tmp_path / "m.onnx"
+    command = ["fit", "--data", str(csv), "--target", "temperature", "--out", str(out), "--epochs", "1"]
+    for options in (["--n-step", "20"], ["--units", "5"], ["--horizon", "25"], ["--cell", "gru"]):
+        assert main([*command, *options]) == 0
+        assert "shipped model" not in capsys.readouterr().out
+
+
 def test_a_stopped_training_goes_on(csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
     from forewarn_training.trainer import Trainer  # noqa: PLC0415 - needs torch
@@ -209,6 +264,11 @@ def test_a_stopped_training_goes_on(csv: Path, tmp_path: Path, monkeypatch: pyte
         (["--n-step", "500"], 78, "give more history"),
         (["--cell", "transformer", "--units", "6"], 78, "needs a multiple of 4"),
         (["--recipe", "tutorial", "--cell", "linear"], 78, "leave out one of them"),
+        (["--start", "starter"], 78, "--units 4 asks for another network; --n-step 8 asks"),
+        (["--start", "starter", "--cell", "gru"], 78, "--cell gru asks"),
+        (["--start", "starter", "--recipe", "tutorial"], 78, "--recipe tutorial asks"),
+        (["--start", "starter", "--horizon", "25"], 78, "it forecasts 24 readings, not --horizon 25"),
+        (["--start", "starter", "--features", "temperature,humidity"], 78, "it reads one feature, not 2"),
         (["--resume"], 78, "--resume needs --checkpoint"),
         (["--resume", "--checkpoint", "none.pt"], 78, "none.pt: cannot be resumed from"),
     ],

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forewarn.core.card import BLOCKS, Calibration
+from forewarn.core.card import Calibration
 from forewarn.core.ports import Forecast
 from forewarn.history import History
 from forewarn_training.bands import coverage, half_widths
 from forewarn_training.calibrate import LEAST_THRESHOLD, calibrate, scores, threshold_of
 from forewarn_training.data import Cut, prepare
 from forewarn_training.evaluate import MODEL, PERSISTENCE, SEASONAL, Errors, about_blocks, evaluate
-from tests.training.sensors import STARTED_AT, history
+from tests.training.sensors import STARTED_AT, history, saying
 
 HERE = Path("a.csv")
 HOUR_S = 3600.0
@@ -22,11 +22,6 @@ HOUR_S = 3600.0
 
 def hourly(values: np.ndarray) -> History:
     return history(HERE, values, STARTED_AT + HOUR_S * np.arange(len(values)))
-
-
-def saying(path: np.ndarray, mean: np.ndarray | None = None) -> Forecast:
-    blocks = np.zeros((len(path), len(BLOCKS)), np.float32) if mean is None else mean
-    return Forecast(path, blocks, np.zeros_like(blocks))
 
 
 def persistence(windows: np.ndarray, _: np.ndarray) -> Forecast:

@@ -213,15 +213,15 @@ def test_a_network_that_scales_each_window_cares_for_neither_level_nor_unit() ->
 
 def test_a_calm_window_is_scaled_by_a_share_of_the_spread() -> None:
     network = Network(NetworkSpec(4, 1, 0, 1, units=2, per_window=True))
-    window = torch.tensor([[[1.0], [1.0], [1.0], [2.0]]])
-    variance = 3 / 16
+    window = torch.tensor([[[1.0], [3.0], [1.0], [2.0]]])
+    variance = 11 / 16
     for spread in (0.0, 1.0, 100.0):
         found = network.normalise(window, torch.tensor([spread]))
         scale = np.sqrt(variance + (0.05 * spread) ** 2)
         assert found.unit.item() == pytest.approx(scale, rel=1e-4)
-        assert found.inputs[0].tolist() == [
-            pytest.approx(row, rel=1e-4) for row in [[-1 / scale, 0], [-1 / scale, 0], [-1 / scale, 0], [0, 1 / scale]]
-        ]
+        relative, steps = found.inputs[0].T.tolist()
+        assert relative == pytest.approx([-1 / scale, 1 / scale, -1 / scale, 0], rel=1e-4)
+        assert steps == pytest.approx([0, 2 / scale, -2 / scale, 1 / scale], rel=1e-4)
         assert found.context is not None
         ratio = np.log10(scale / spread + 1e-3) if spread else 2.0
         assert found.context.item() == pytest.approx(min(ratio, 2), abs=1e-3)

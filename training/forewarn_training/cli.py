@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from forewarn.errors import ForewarnError, SettingsError
+from forewarn.errors import DataError, ForewarnError, SettingsError
 from forewarn_training.options import fill, parser
 
 if TYPE_CHECKING:
     from forewarn.history import History
     from forewarn_training.evaluate import Evaluation
+    from forewarn_training.start import Start
 
 FAILED, UNUSABLE = 1, 78
 _MOST_WINDOWS = 50_000  # that the sentences about bands and blocks are measured on
@@ -63,8 +64,37 @@ def _fit(options: argparse.Namespace) -> None:
         raise SettingsError("--resume needs --checkpoint FILE, the file to go on from")
     if options.recipe == "tutorial" and options.cell in {"linear", "auto"}:
         raise SettingsError(f"--recipe tutorial is of a network, not of --cell {options.cell}: leave out one of them")
+    history = _history(options)
+    options.start = _start(options, len(history.features))
     fill(options)
-    _train(options, _history(options))
+    _train(options, history)
+
+
+def _start(options: argparse.Namespace, n_feature: int) -> "Start":
+    """What a training starts from, where some of it was left open."""
+    if options.start == "scratch":
+        return "scratch"
+    from forewarn_training.start import obstacles  # noqa: PLC0415 - see the module's first lines
+    from forewarn_training.starter import SPEC  # noqa: PLC0415
+
+    given = [f"--{name} {getattr(options, name)}" for name in ("layers", "units", "dropout") if _asks(options, name)]
+    given += [f"--n-step {options.n_step}"] if options.n_step not in {None, SPEC.n_step} else []
+    given += [f"--cell {options.cell}"] if options.cell not in {"lstm", "auto"} else []
+    given += ["--recipe tutorial"] if options.recipe == "tutorial" else []
+    against = obstacles(n_feature, options.horizon, given)
+    if options.start == "starter":
+        if against:
+            raise SettingsError(f"--start starter: the shipped model cannot be trained on: {'; '.join(against)}")
+        options.n_step = SPEC.n_step
+    start: Start = "scratch" if against else options.start
+    return start
+
+
+def _asks(options: argparse.Namespace, name: str) -> bool:
+    """Whether an option asks for a network that is not the shipped one."""
+    from forewarn_training.starter import SPEC  # noqa: PLC0415 - see the module's first lines
+
+    return getattr(options, name) not in {None, getattr(SPEC, name)}
 
 
 def _train(options: argparse.Namespace, history: "History") -> None:
@@ -94,17 +124,20 @@ def _train(options: argparse.Namespace, history: "History") -> None:
         layers=options.layers,
         units=options.units,
         dropout=options.dropout,
+        start=options.start,
         recipe=tutorial(recipe, options.horizon) if options.recipe == "tutorial" else recipe,
         recipe_name=options.recipe,
         feature_units=_feature_units(options.unit, history.target),
         checkpoint=options.checkpoint,
         resume=options.resume,
+        baselines=options.baselines,
     )
     fitted = fit(history, plan)
     if fitted.course.training_loss:
         epochs, best = len(fitted.course.training_loss), fitted.course.best_epoch + 1
         print(f"trained {epochs} epochs, the best was epoch {best}")
     _print_table(fitted.evaluation, fitted.card.unit)
+    _print_notes((fitted.started,))
     if options.cell == "auto":
         print(f"On the validation part the better of lstm and linear was {fitted.cell}, which is what was written.")
     print(fitted.sentence)
@@ -211,6 +244,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from forewarn.adapters.onnx_forecaster import load_model, resolve_model  # noqa: PLC0415 - see the first lines
     from forewarn.history import read_for  # noqa: PLC0415
     from forewarn_training.bands import coverage  # noqa: PLC0415
+    from forewarn_training.classical import Classical  # noqa: PLC0415
     from forewarn_training.data import Cut, prepare  # noqa: PLC0415
     from forewarn_training.evaluate import RIDGE, about_blocks, evaluate  # noqa: PLC0415
     from forewarn_training.linear import fit_ridge  # noqa: PLC0415
@@ -225,8 +259,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         target=options.target,
     )
     data = prepare(history, Cut(card.n_step, card.horizon, options.split, options.max_gap))
+    baselines = Classical(data) if options.baselines else None
     ridge = fit_ridge(data.training, data.validation)
-    evaluation = evaluate(model.forecast, data, data.test, {RIDGE: ridge.forecast})
+    evaluation = evaluate(model.forecast, data, data.test, {RIDGE: ridge.forecast}, baselines)
     part = data.test
     chosen = part.some(_MOST_WINDOWS)
     said = model.forecast(part.inputs(chosen), part.spreads(chosen))
@@ -237,6 +272,23 @@ def _evaluate(options: argparse.Namespace) -> None:
     _print_table(evaluation, card.unit)
     within = coverage(part.targets(chosen), said.path, card.calibration)
     _print_notes((about_blocks(said.block_mean, part, chosen), within))
+
+
+def _tutorial_tasks(options: argparse.Namespace) -> None:
+    import torch  # noqa: PLC0415 - see the module's first lines
+
+    torch.set_num_threads(options.threads)
+    from forewarn.history import read_history  # noqa: PLC0415
+    from forewarn_training.tutorial_tasks import about, run, table, tasks  # noqa: PLC0415
+
+    file, column = options.temperature or (None, None)
+    try:
+        chosen = tasks(read_history(file, target=column) if file else None)
+    except DataError as error:
+        raise DataError(f"{error} (of --temperature the column is what follows the colon: FILE.csv:COLUMN)") from error
+    rows = [row for each in run(chosen, epochs=options.epochs, seeds=options.seeds) for row in each]
+    _print_columns(*table(rows))
+    print(about(rows, options.seeds))
 
 
 def _starter(options: argparse.Namespace) -> None:
@@ -267,7 +319,14 @@ def _print_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None
         print("  ".join(cells))
 
 
-_COMMANDS = {"fit": _fit, "compare": _compare, "tune": _tune, "evaluate": _evaluate, "starter": _starter}
+_COMMANDS = {
+    "fit": _fit,
+    "compare": _compare,
+    "tune": _tune,
+    "evaluate": _evaluate,
+    "tutorial-tasks": _tutorial_tasks,
+    "starter": _starter,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

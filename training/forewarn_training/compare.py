@@ -143,7 +143,7 @@ def _measure(
     progress: bool,
 ) -> _Measured:
     began = time.perf_counter()
-    network = _trained(name, data, recipe, progress=progress)
+    network = trained(name, data, recipe, progress=progress)
     training_s = time.perf_counter() - began
     with TemporaryDirectory() as folder:
         model = _exported(Path(folder) / "model.onnx", network, data)
@@ -152,7 +152,8 @@ def _measure(
     return _Measured(mae, count_parameters(network), cost, training_s)
 
 
-def _trained(name: str, data: Dataset, recipe: Recipe, *, progress: bool) -> Network:
+def trained(name: str, data: Dataset, recipe: Recipe, *, progress: bool) -> Network:
+    """The network of one of `KINDS`, trained with its recipe's own batches and rate and `recipe`'s epochs and seed."""
     kind, part = KINDS[name], data.training
     defaults = RECIPES["tutorial" if kind.level else "differences"]
     spec = NetworkSpec(

@@ -9,6 +9,7 @@ at one step on the training part, for each device (Hyndman and Koehler 2006, doi
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,20 @@ _LEADS = (1, 3, 6, 12, 24, 48, 96, 192, 384)
 
 Model = Callable[[Windows32, Windows32], Forecast]
 Rival = Callable[[Windows32], Windows32]
+
+
+class Baselines(Protocol):
+    """Forecasts that need more than the window; `classical.Classical` is one."""
+
+    @property
+    def note(self) -> str:
+        """What a reader has to know of them, after they were made."""
+
+    def windows(self, part: Part) -> NDArray[np.int64]:
+        """The windows that they can be asked for; every row of the table is then measured at these."""
+
+    def forecast(self, part: Part, chosen: NDArray[np.int64]) -> Mapping[str, Floats]:
+        """`(n, horizon)` by method."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +98,13 @@ class Evaluation:
         )
 
 
-def evaluate(model: Model, data: Dataset, part: Part, rivals: Mapping[str, Rival] | None = None) -> Evaluation:
+def evaluate(
+    model: Model,
+    data: Dataset,
+    part: Part,
+    rivals: Mapping[str, Rival] | None = None,
+    baselines: Baselines | None = None,
+) -> Evaluation:
     """Measure a model on one part of a dataset.
 
     Args:
@@ -91,8 +112,10 @@ def evaluate(model: Model, data: Dataset, part: Part, rivals: Mapping[str, Rival
         data: what the part belongs to; its training part gives MASE its unit, and seasonal naive may look back into it.
         part: of `data`, held out.
         rivals: other forecasts `(n, horizon)` to measure on the same windows, by name.
+        baselines: still others, which choose the windows.
     """
-    chosen = part.some(_MOST_WINDOWS)
+    chosen = part.some(_MOST_WINDOWS) if baselines is None else baselines.windows(part)
+    n_chosen = len(chosen)
     seasonal = _day_before(data, part, chosen)
     whole = np.isfinite(seasonal).all(axis=1)
     with_season = bool(whole.mean() >= 0.5)
@@ -107,9 +130,11 @@ def evaluate(model: Model, data: Dataset, part: Part, rivals: Mapping[str, Rival
     if with_season:
         said[SEASONAL] = seasonal
     said |= {name: rival(inputs).astype(np.float64) for name, rival in (rivals or {}).items()}
+    if baselines is not None:
+        said |= baselines.forecast(part, chosen)
     unit = naive_error(data.training, len(data.devices))[part.device[part.starts[chosen]]]
     leads = sorted({lead for lead in _LEADS if lead <= part.horizon} | {part.horizon})
-    block = block_length(len(chosen), part.horizon)
+    block = block_length(len(chosen), math.ceil(part.horizon * n_chosen / len(part)))
     errors = []
     for lead in leads:
         away = {method: values[:, lead - 1] - wanted[:, lead - 1] for method, values in said.items()}
@@ -118,8 +143,14 @@ def evaluate(model: Model, data: Dataset, part: Part, rivals: Mapping[str, Rival
     if RIDGE in said:
         mine, theirs = (np.abs(said[method][:, 0] - wanted[:, 0]) for method in (MODEL, RIDGE))
         over_ridge = skill(mine, theirs, block)
-    note = "" if with_season else "Seasonal naive is left out: most of these readings have none exactly a day before."
-    return Evaluation(tuple(errors), len(chosen), note, block, over_ridge)
+    notes = (
+        [] if with_season else ["Seasonal naive is left out: most of these readings have none exactly a day before."]
+    )
+    if baselines is not None:
+        notes.append(
+            f"Every row is of the same {len(chosen):,} of {len(part):,} windows, spread evenly. {baselines.note}"
+        )
+    return Evaluation(tuple(errors), len(chosen), " ".join(notes), block, over_ridge)
 
 
 def about_blocks(said: NDArray[np.float32], part: Part, chosen: NDArray[np.int64] | slice = slice(None)) -> str:
@@ -159,14 +190,14 @@ def _day_before(data: Dataset, part: Part, chosen: NDArray[np.int64]) -> Floats:
         return out
     for device in np.unique(owner):
         mine = owner == device
-        at, y = _known(data, int(device))
+        at, y = known(data, int(device))
         nearest = np.clip(np.searchsorted(at, wanted_at[mine] - data.interval_s / 2), 0, len(at) - 1)
         found = np.abs(at[nearest] - wanted_at[mine]) <= data.interval_s / 2
         out[mine] = np.where(found, y[nearest], np.nan)
     return out
 
 
-def _known(data: Dataset, device: int) -> tuple[Floats, Floats]:
+def known(data: Dataset, device: int) -> tuple[Floats, Floats]:
     """Times and targets of one device, all parts in order."""
     parts = (data.training, data.validation, data.test)
     at = np.concatenate([part.at[part.device == device] for part in parts])

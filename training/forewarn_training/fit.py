@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,14 +15,16 @@ from forewarn.errors import DataError, SettingsError
 from forewarn.history import History
 from forewarn_training.bands import coverage
 from forewarn_training.calibrate import calibrate
+from forewarn_training.classical import Classical
 from forewarn_training.data import Cut, Dataset, prepare
-from forewarn_training.evaluate import MODEL, PERSISTENCE, RIDGE, Evaluation, Rival, about_blocks, evaluate
+from forewarn_training.evaluate import MODEL, PERSISTENCE, RIDGE, Evaluation, about_blocks, evaluate
 from forewarn_training.export import export, forecast_with_torch
 from forewarn_training.learner import learn
 from forewarn_training.linear import Ridge, fit_ridge
 from forewarn_training.model import Cell, Network, NetworkSpec, linear_network
 from forewarn_training.recipes import Name
 from forewarn_training.report import Story, render
+from forewarn_training.start import RATE, Start, starter_network, validation_error
 from forewarn_training.trainer import Course, Recipe
 from forewarn_training.verdict import place
 
@@ -41,6 +43,8 @@ class Plan:
         layers: how many.
         units: of each.
         dropout: see `NetworkSpec`.
+        start: whether an LSTM starts from the shipped model, from scratch, or as validates better ("auto"). The others
+            than "scratch" need what `start.obstacles` says.
         recipe: of the training.
         recipe_name: "tutorial" reads and forecasts the level; `recipe` is then the one of `learner.tutorial`.
         name: of the model.
@@ -49,6 +53,7 @@ class Plan:
         checkpoint: a file written after each epoch.
         resume: whether to go on from it.
         progress: whether to show a bar where the terminal can.
+        baselines: whether the table has AutoARIMA, AutoETS and Theta too; the card's metrics stay those of all windows.
     """
 
     out: Path
@@ -60,12 +65,14 @@ class Plan:
     layers: int = 1
     units: int = 32
     dropout: float = 0.0
+    start: Start = "scratch"
     recipe: Recipe = field(default_factory=Recipe)
     recipe_name: Name = "differences"
     feature_units: Mapping[str, str] = field(default_factory=dict)
     checkpoint: Path | None = None
     resume: bool = False
     progress: bool = True
+    baselines: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,7 @@ class Fitted:
         card: of the written model.
         evaluation: on the test part.
         course: of the training; empty for the linear model.
+        started: what the training started from, and why; "" where there was no choice.
         sentence: whether the network earns its place.
         notes: what the blocks and bands are worth on the test part.
         cell: of the written model.
@@ -85,6 +93,7 @@ class Fitted:
     card: ModelCard
     evaluation: Evaluation
     course: Course
+    started: str
     sentence: str
     notes: tuple[str, ...]
     cell: Cell
@@ -96,18 +105,28 @@ def fit(history: History, plan: Plan) -> Fitted:
 
     Raises:
         DataError: where the history is too short, or a unit is given for a feature it has not.
-        SettingsError: where a file cannot be written, or the checkpoint cannot be resumed from.
+        SettingsError: where a file cannot be written, the checkpoint cannot be resumed from, or the extra for the
+            baselines is not installed.
         ModelError: where onnxruntime does not agree with torch.
     """
     _check(history, plan)
     data = prepare(history, plan.cut)
+    baselines = Classical(data, progress=plan.progress) if plan.baselines else None
     ridge = fit_ridge(data.training, data.validation)
-    network, course = train(data, plan, ridge)
+    network, course, started = train(history, data, plan, ridge)
+    if network.spec.n_step != plan.cut.n_step:  # the shipped model's
+        plan = replace(plan, cut=replace(plan.cut, n_step=network.spec.n_step))
+        data = prepare(history, plan.cut)
+        ridge = fit_ridge(data.training, data.validation)
     validation, test = data.validation, data.test
     expected = forecast_with_torch(network, validation.inputs(), validation.spreads()).path
     calibration = calibrate(validation.targets(), expected, validation.device[validation.starts])
     rivals = {} if network.spec.cell == "linear" else {RIDGE: ridge.forecast}
-    evaluation = evaluate(partial(forecast_with_torch, network), data, test, rivals)
+    model = partial(forecast_with_torch, network)
+    evaluation = evaluate(model, data, test, rivals)
+    metrics = metrics_of(evaluation)
+    if baselines is not None:
+        evaluation = evaluate(model, data, test, rivals, baselines)
     sentence = place(evaluation, network.spec.cell)
     card = ModelCard(
         name=plan.name,
@@ -120,15 +139,17 @@ def fit(history: History, plan: Plan) -> Fitted:
         interval_s=data.interval_s,
         training_data_sha256=data.sha256,
         calibration=calibration,
-        metrics=metrics_of(evaluation),
+        metrics=metrics,
     )
     some = validation.some(_PARITY_WINDOWS)
     scale = float(data.training.targets().std())
     _, parity = export(plan.out, network, card, validation.inputs(some), validation.spreads(some), scale)
     said = forecast_with_torch(network, test.inputs(), test.spreads())
     notes = about_blocks(said.block_mean, test), coverage(test.targets(), said.path, calibration)
-    _write_report(plan.report, Story(card, _settings(plan), data, course, evaluation, sentence, notes, said.path))
-    return Fitted(card, evaluation, course, sentence, notes, network.spec.cell, parity)
+    settings = _settings(plan, network.spec)
+    told = f"{sentence} {started}".strip()
+    _write_report(plan.report, Story(card, settings, data, course, evaluation, told, notes, said.path))
+    return Fitted(card, evaluation, course, started, sentence, notes, network.spec.cell, parity)
 
 
 def metrics_of(evaluation: Evaluation) -> dict[str, float]:
@@ -162,16 +183,44 @@ def check_writable(*paths: Path | None) -> None:
             raise SettingsError(f"{path}: is a folder: give the name of a file")
 
 
-def train(data: Dataset, plan: Plan, ridge: Ridge) -> tuple[Network, Course]:
-    """Train what `plan` says; of the cell "auto" an LSTM, exchanged for the ridge where that validates better."""
+def train(history: History, data: Dataset, plan: Plan, ridge: Ridge) -> tuple[Network, Course, str]:
+    """Train what `plan` says; of the cell "auto" an LSTM, exchanged for the ridge where that validates better.
+
+    Returns:
+        The network, its training, and a sentence about what it started from. The network may have a shorter window than
+        `data`: that of the shipped model.
+    """
     if plan.cell == "linear":
-        return _linear(data, plan, ridge), Course()
+        return _linear(data, plan, ridge), Course(), ""
+    network, course, started = _started(history, data, plan)
+    if plan.cell == "auto" and _error(linear := _linear(data, plan, ridge), data) <= _error(network, data):
+        return linear, course, ""
+    return network, course, started
+
+
+def _started(history: History, data: Dataset, plan: Plan) -> tuple[Network, Course, str]:
+    """Train an LSTM from the shipped model's weights, from scratch, or both."""
+    if plan.start == "starter":
+        return *_tuned(history, plan), "Training started from the shipped model."
     network, course = _train(data, plan)
-    if plan.cell == "auto" and _validation_error(ridge.forecast, data) <= _validation_error(
-        lambda windows: forecast_with_torch(network, windows, data.validation.spreads()).path, data
-    ):
-        return _linear(data, plan, ridge), course
-    return network, course
+    if plan.start == "scratch":
+        return network, course, ""
+    tuned, of_tuned = _tuned(history, plan)
+    errors = validation_error(tuned, data), validation_error(network, data)
+    better = errors[0] < errors[1]
+    told = (
+        f"On the validation part the mean |error| over all leads is {errors[0]:.3f} of persistence's for the training "
+        f"that started from the shipped model and {errors[1]:.3f} for the one from scratch: the "
+        f"{'first' if better else 'second'} was kept."
+    )
+    return (tuned, of_tuned, told) if better else (network, course, told)
+
+
+def _tuned(history: History, plan: Plan) -> tuple[Network, Course]:
+    network = starter_network(plan.cut.horizon)
+    data = prepare(history, replace(plan.cut, n_step=network.spec.n_step))
+    recipe = replace(plan.recipe, learning_rate=RATE * plan.recipe.learning_rate)
+    return learn(data, network.spec, recipe, network=network, label="training on", progress=plan.progress)
 
 
 def _linear(data: Dataset, plan: Plan, ridge: Ridge) -> Network:
@@ -180,10 +229,12 @@ def _linear(data: Dataset, plan: Plan, ridge: Ridge) -> Network:
     return linear_network(spec, ridge)
 
 
-def _validation_error(forecast: Rival, data: Dataset) -> float:
+def _error(network: Network, data: Dataset) -> float:
     """Mean |error| at lead 1 on the validation part."""
     part = data.validation
-    return float(np.abs(forecast(part.inputs())[:, 0] - part.targets()[:, 0]).mean())
+    windows = part.inputs()[:, -network.spec.n_step :]
+    said = forecast_with_torch(network, windows, part.spreads()).path
+    return float(np.abs(said[:, 0] - part.targets()[:, 0]).mean())
 
 
 def _train(data: Dataset, plan: Plan) -> tuple[Network, Course]:
@@ -210,7 +261,8 @@ def _write_report(path: Path, story: Story) -> None:
         raise SettingsError(f"{path}: the report cannot be written ({error.strerror})") from error
 
 
-def _settings(plan: Plan) -> list[tuple[str, str]]:
-    cut, network = asdict(plan.cut), {"cell": plan.cell, "layers": plan.layers, "units": plan.units}
-    flat = {"recipe": plan.recipe_name, **cut, **network, "dropout": plan.dropout, **asdict(plan.recipe)}
+def _settings(plan: Plan, spec: NetworkSpec) -> list[tuple[str, str]]:
+    network = {name: getattr(spec, name) for name in ("cell", "layers", "units", "dropout")}
+    start = {"start": "starter" if spec.per_window else "scratch"}
+    flat = {"recipe": plan.recipe_name, **asdict(plan.cut), **network, **start, **asdict(plan.recipe)}
     return [(name, str(value)) for name, value in flat.items()]

@@ -32,7 +32,7 @@ from forewarn_training.operations import Graph, Weights
 OPSET = 17
 IR_VERSION = 8
 _LANES = 16  # the most float32 that a processor takes at once
-_GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
+GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
 
 
 class _Normalised(NamedTuple):
@@ -237,5 +237,5 @@ def _recurrent(graph: Graph, spec: NetworkSpec, weights: Weights, steps: str) ->
 
 def _reordered(spec: NetworkSpec, stacked: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows of the gates in ONNX's order."""
-    gates = np.split(stacked, len(_GATES[spec.cell]))
-    return np.concatenate([gates[i] for i in _GATES[spec.cell]])
+    gates = np.split(stacked, len(GATES[spec.cell]))
+    return np.concatenate([gates[i] for i in GATES[spec.cell]])

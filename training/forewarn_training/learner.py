@@ -12,8 +12,12 @@ from forewarn_training.trainer import Course, Recipe, Trainer
 
 
 def tutorial(recipe: Recipe, horizon: int) -> Recipe:
-    """A recipe as the usual tutorials have it: Adam at a constant rate, mean squared error, all leads alike."""
-    return replace(recipe, weight_decay=0.0, cycle=False, clip=float("inf"), loss="mse", lead_one=1 / horizon)
+    """A recipe as the usual tutorials have it: Adam at a constant rate, mean squared error, all leads alike.
+
+    They forecast no blocks. The loss of these weighs next to nothing, so that the path is what a tutorial's would be.
+    """
+    plain = replace(recipe, weight_decay=0.0, cycle=False, clip=float("inf"), loss="mse", lead_one=1 / horizon)
+    return replace(plain, block_weight=1e-4)
 
 
 def learn(
@@ -21,6 +25,7 @@ def learn(
     spec: NetworkSpec,
     recipe: Recipe,
     *,
+    network: Network | None = None,
     label: str = "training",
     checkpoint: Path | None = None,
     resume: bool = False,
@@ -32,6 +37,7 @@ def learn(
         data: the training part moves weights, the validation part chooses among them.
         spec: of the network.
         recipe: of the training.
+        network: of `spec`, to go on with; a new one where there is none.
         label: of the progress bar.
         checkpoint: a file written after each epoch.
         resume: whether to go on from it.
@@ -41,7 +47,7 @@ def learn(
         SettingsError: where the checkpoint cannot be resumed from.
     """
     torch.manual_seed(recipe.seed)
-    network = Network(spec)
+    network = network or Network(spec)
     network.take_scales(data.training)
     trainer = Trainer(network, data.training, data.validation, recipe)
     if resume and checkpoint is not None:

@@ -193,7 +193,9 @@ class Network(nn.Module):
         return hidden
 
     def take_scales(self, part: Part) -> None:
-        """Set the normalisation from the training part."""
+        """Set the normalisation from the training part; a network that scales each window by itself needs none."""
+        if self.spec.per_window:
+            return
         if self.spec.level:
             low, extent = extremes(part)
             self.input_low.copy_(torch.from_numpy(low))

@@ -3,6 +3,7 @@
 import argparse
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 from forewarn.core.card import MAX_STEPS
 
@@ -56,3 +57,9 @@ def shares(text: str) -> tuple[float, float]:
     if len(parts) != 3 or not all(0 < part < math.inf for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is no split: write three shares such as 60/20/20")
     return parts[0] / sum(parts), parts[1] / sum(parts)
+
+
+def file_and_column(text: str) -> tuple[Path, str | None]:
+    """A file and, after the last colon of what is no file itself, the name of a column."""
+    file, colon, column = text.rpartition(":")
+    return (Path(file), column) if file and colon and column and not Path(text).exists() else (Path(text), None)

@@ -7,7 +7,7 @@ from pathlib import Path
 from forewarn import __version__
 from forewarn.core.card import MAX_HORIZON, MAX_STEPS
 from forewarn_training import descriptions
-from forewarn_training.option_types import n_steps, names, number, shares, whole
+from forewarn_training.option_types import file_and_column, n_steps, names, number, shares, whole
 from forewarn_training.recipes import RECIPES
 
 Command = Callable[[argparse.Namespace], None]
@@ -28,6 +28,11 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
         "compare": (_add_compare, "train every kind of model on a CSV file and compare them", descriptions.COMPARE),
         "tune": (_add_tune, "search the settings of a model, then train it", descriptions.TUNE),
         "evaluate": (_add_evaluate, "measure any model on any CSV file", descriptions.EVALUATE),
+        "tutorial-tasks": (
+            _add_tutorial_tasks,
+            "forecast what the usual LSTM tutorials do",
+            descriptions.TUTORIAL_TASKS,
+        ),
         "starter": (_add_starter, "train the model that ships with forewarn", descriptions.STARTER),
     }.items():
         one = adder.add_parser(name, help=text, description=description)
@@ -94,6 +99,7 @@ def _add_model(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
 def _add_fit(parser: argparse.ArgumentParser) -> None:
     group = _add_model(parser)
     _add_window(group, None)
+    _add_baselines(parser)
     group = parser.add_argument_group("network")
     group.add_argument(
         "--recipe",
@@ -108,6 +114,13 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
         default="lstm",
         help="of the recurrent layers; transformer is an encoder, linear the ridge autoregression; auto is lstm "
         "or linear, whichever is better on the validation part (default: %(default)s)",
+    )
+    group.add_argument(
+        "--start",
+        choices=("auto", "starter", "scratch"),
+        default="auto",
+        help="train on from the shipped model, or from scratch; auto does both and keeps what validates better, "
+        "where the shipped model fits: one feature, its window, an lstm (default: %(default)s)",
     )
     group.add_argument(
         "--layers", type=whole(1, 8), default=1, metavar="N", help="recurrent layers (default: %(default)s)"
@@ -200,6 +213,14 @@ def _add_threads(group: "argparse._ActionsContainer") -> None:
     )
 
 
+def _add_baselines(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--baselines",
+        action="store_true",
+        help="measure AutoARIMA, AutoETS and Theta too, every row at at most 500 windows (extra: baselines)",
+    )
+
+
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
@@ -214,6 +235,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         help="column to measure on, for a model of one feature (default: "
         "the model's target where the file has it, else the only column of numbers)",
     )
+    _add_baselines(parser)
 
 
 def _add_tune(parser: argparse.ArgumentParser) -> None:
@@ -235,7 +257,9 @@ def _add_tune(parser: argparse.ArgumentParser) -> None:
         "--n-steps", type=n_steps, metavar="A,B,...", help="lengths of a window to try (default: 10,20,30,48,96)"
     )
     _add_training(parser.add_argument_group("training"))
-    parser.set_defaults(recipe="differences", dropout=0.0, checkpoint=None, resume=False)
+    parser.set_defaults(
+        recipe="differences", dropout=0.0, start="scratch", checkpoint=None, resume=False, baselines=False
+    )
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
@@ -247,13 +271,27 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
         metavar="A,B,...",
         help="of linear, lstm, gru, lstm-2, transformer, tutorial (default: all)",
     )
+    _add_repeats(parser, 1)
+
+
+def _add_repeats(parser: argparse.ArgumentParser, seeds: int) -> None:
     parser.add_argument(
         "--epochs", type=whole(1, 100_000), default=30, metavar="N", help="at most (default: %(default)s)"
     )
     parser.add_argument(
-        "--seeds", type=whole(1, 100), default=1, metavar="N", help="trainings of each kind (default: %(default)s)"
+        "--seeds", type=whole(1, 100), default=seeds, metavar="N", help="trainings of each kind (default: %(default)s)"
     )
     _add_threads(parser)
+
+
+def _add_tutorial_tasks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--temperature",
+        type=file_and_column,
+        metavar="FILE.csv[:COLUMN]",
+        help="a real hourly temperature in place of the made-up one",
+    )
+    _add_repeats(parser, 3)
 
 
 def _add_starter(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,7 @@
 
 Each window is scaled by its own spread, so the model has no idea of level or unit; it was trained on made-up series
 only and brings no sensor's errors, so a device's own error is learnt while it warms up. Its default threshold is
-the median of those of made-up series, without spikes and steps, that training did not see. The same seed gives the same
+the median of those of made-up series, without events, that training did not see. The same seed gives the same
 file on the same machine, to the bit: its date is that of `VERSION`.
 """
 
@@ -34,7 +34,7 @@ _N_READING, _N_CALM = 2400, 900
 def train_starter(
     out: Path, *, seed: int = 0, n_series: int = 4000, n_window: int = 768_000, progress: bool = True
 ) -> ModelCard:
-    """Train and write the starter; the defaults take two minutes on one core.
+    """Train and write the starter; the defaults take half a minute on one core.
 
     Args:
         out: the model file.

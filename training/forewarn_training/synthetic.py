@@ -5,8 +5,8 @@ A series is a sum of what sensors show, seen through an instrument. Each part is
 - a daily profile (0.6) of 24 to 288 readings, with an amplitude that drifts (0.3), weekends that are damped (0.3) and
   a clock that wanders (0.15); a second cycle of 4 to 400 readings, such as a compressor's (0.35);
 - noise, always: white, AR(1), AR(2) or smoothed, with heavy tails (0.4), of a size that drifts (0.3) or follows the
-  level (0.25); random walk (0.25); trend (0.15); thermal lag (0.15); trains of bursts (0.2);
-- events: on average one level shift, half of them transient, and two spikes; on average 0.3 stuck runs;
+  level (0.25); random walk (0.25); trend (0.15); thermal lag (0.15);
+- events: trains of bursts (0.2), one level shift on average, half of them transient, two spikes and 0.3 stuck runs;
 - the instrument: exponential (0.12), rectified (0.10), counts (0.12), rounded (0.08), else none.
 
 Shares and ranges follow a pool on which a network that had seen no real reading forecast 58 real series better than
@@ -29,7 +29,7 @@ def pool(n_series: int, n_reading: int, seed: int, *, events: bool = True) -> ND
 
 
 def series(n: int, random: Generator, *, events: bool = True) -> Floats:
-    """One series of n readings, with or without level shifts, spikes and stuck runs."""
+    """One series of n readings, with or without bursts, level shifts, spikes and stuck runs."""
     t = np.arange(n)
     day = int(random.choice(_READINGS_A_DAY))
     x = np.zeros(n)
@@ -44,7 +44,7 @@ def series(n: int, random: Generator, *, events: bool = True) -> Floats:
         x += t / n * random.normal() * 4
     if random.random() < 0.15:
         x = _lagged(x, _log_uniform(random, 1.5, 20))
-    if random.random() < 0.2:
+    if events and random.random() < 0.2:
         x += _bursts(random, n, 2 * (x.std() + 0.3))
     x = _observed(random, _with_events(random, x) if events else x)
     x = _stuck(random, x) if events else x

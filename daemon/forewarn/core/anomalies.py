@@ -33,6 +33,7 @@ _NOTABLE = 1.0  # a fused score that counts as an excursion
 _APART = 50  # readings, between two excursions
 _HABIT = 0.25
 _DAY_S = 86_400.0
+_LONGEST_S = 1e9  # between two readings
 _USUAL_A_DAY, _MOST_A_DAY = 100.0, 2_000.0
 _CADENCE = 0.5
 _HOLD, _FADE = 300.0, 50.0  # readings, at 100 a day
@@ -59,8 +60,8 @@ COLUMNS = {
 
 
 def threshold_of(sensitivity: float) -> float:
-    """The score that is exceeded about `sensitivity` times per device and month."""
-    return (_RATE_AT_ZERO - math.log10(sensitivity)) / _RATE_SLOPE
+    """The score that is exceeded about `sensitivity` times per device and month; none is told below `_LEAST`."""
+    return max((_RATE_AT_ZERO - math.log10(sensitivity)) / _RATE_SLOPE, _LEAST)
 
 
 def rate_of(score: float) -> float:
@@ -78,7 +79,7 @@ class Anomaly(NamedTuple):
         stream: index in `STREAMS` of the one with the largest share.
         observed: what came, of that stream, in the target's unit.
         usual: what was expected of it.
-        since_at: when the present excursion began, UTC epoch seconds.
+        since_at: when the present excursion began, UTC epoch seconds; of a reading in none, its own time.
     """
 
     score: Floats
@@ -108,8 +109,9 @@ def judge(state: State, at: Floats, value: Floats, interval_s: Floats) -> Anomal
     z = _damped(state, at, fused)
     score = _held_back(state, z)
     observed, usual = _explanation(state, measured, stream)
+    since_at = np.where(state["n_taken"] - state["notable_n"] > _APART, at, state["notable_at"])
     deviations.learn(state, value)
-    return Anomaly(score, z, warm, stream, observed, usual, state["notable_at"].copy())
+    return Anomaly(score, z, warm, stream, observed, usual, since_at)
 
 
 def silence(state: State) -> Anomaly:
@@ -138,11 +140,15 @@ def rule(state: State, anomaly: Anomaly, active: Mask, rules: Rules) -> Ruling:
 
 
 def _see_interval(state: State, interval_s: Floats) -> None:
-    """Follow the median of the logarithm of the intervals."""
+    """Follow the median of the logarithm of the intervals.
+
+    In large steps at first: many a device sends its first reading before its clock is set, decades before the second.
+    """
+    interval = np.minimum(interval_s, _LONGEST_S)
     known = state["typical_interval"]
-    share = np.maximum(1.0 / (state["n_taken"] + 1.0), 0.002)
-    followed = known * np.exp(share * np.sign(interval_s - known))
-    state["typical_interval"] = np.where(np.isfinite(followed), followed, interval_s)
+    share = np.maximum(4.0 / (state["n_taken"] + 1.0), 0.002)
+    followed = known * np.exp(share * np.sign(interval - known))
+    state["typical_interval"] = np.where(np.isfinite(followed), followed, interval)
 
 
 def _fused(shares: Floats) -> Floats:
@@ -163,7 +169,8 @@ def _damped(state: State, at: Floats, fused: Floats) -> Floats:
         return z
     s = fused[rows]
     before = (state["notable_peaks"][rows] >= s[:, None].astype(np.float32)).sum(axis=1)
-    z[rows] = s / (1.0 + before) ** _HABIT - _CADENCE * np.log10(_a_day(state)[rows] / _USUAL_A_DAY)
+    cadence = _CADENCE * np.log10(_a_day(state)[rows] / _USUAL_A_DAY)
+    z[rows] = np.maximum(s / (1.0 + before) ** _HABIT - cadence, 0.0)
     rows, s = rows[s > _NOTABLE], s[s > _NOTABLE]
     nth, peak = state["n_taken"][rows], state["notable_peak"][rows]
     new = nth - state["notable_n"][rows] > _APART
@@ -196,7 +203,7 @@ def _held_back(state: State, z: Floats) -> Floats:
 def _a_day(state: State) -> Floats:
     known = np.isfinite(state["typical_interval"])
     interval = np.where(known, state["typical_interval"], _DAY_S / _USUAL_A_DAY)
-    return np.minimum(_DAY_S / interval, _MOST_A_DAY)
+    return np.minimum(_DAY_S / np.maximum(interval, 1.0), _MOST_A_DAY)
 
 
 def _explanation(state: State, measured: Deviations, stream: NDArray[np.intp]) -> tuple[Floats, Floats]:

@@ -3,13 +3,10 @@
 Rules that hold here:
 
 - The probability that the limit is passed at a lead is that of a Laplace distribution around the forecast, whose mean
-  absolute deviation b is the series' own recent mean absolute error at that lead: with the distance d of the forecast
-  beyond the limit, 1 - exp(-d/b)/2 for d >= 0, else exp(d/b)/2. An alert's probability is the largest of the path's
-  leads, a lower bound for "within the horizon".
-- The errors at the leads are learnt from one path at a time: the readings that follow are compared with it until its
-  last lead, then the next path is taken. Each lead so learns once in `horizon` readings, over about `MEMORY_PATHS`
-  paths; a longer lead is never taken to err less than a shorter one. Before `MIN_PATHS` paths were seen, b is the
-  recent error of the next reading times the square root of the lead, as for a random walk.
+  absolute deviation b is the series' own recent mean absolute error at that lead (`bands.py`): with the distance d of
+  the forecast beyond the limit, 1 - exp(-d/b)/2 for d >= 0, else exp(d/b)/2. An alert's probability is the largest of
+  the path's leads, a lower bound for "within the horizon".
+- A longer lead is never taken to err less than a shorter one.
 - Raised where the probability is above the setting at `CONFIRM` readings in a row; ended where no lead of the path is
   beyond the limit for `clear_after` readings in a row, or at once where the limit is passed.
 - The lead time is that of the first lead whose forecast is beyond the limit: so many readings, at the median time that
@@ -20,6 +17,7 @@ import math
 
 import numpy as np
 
+from forewarn.core import bands
 from forewarn.core.readings import Floats, Mask
 from forewarn.core.residuals import WARM_UP
 from forewarn.core.rules import Rules
@@ -27,52 +25,19 @@ from forewarn.core.rulings import Ruling, held
 from forewarn.core.slots import Column, State
 
 CONFIRM = 2
-MIN_PATHS = 8
-MEMORY_PATHS = 32
 _LEAST_SPREAD = 1e-12
 
 
-def columns(horizon: int) -> dict[str, Column]:
-    """`path` under comparison, `path_age` its next lead (-1 for no path), `lead_error` by lead, `n_path` compared."""
-    return {
-        "path": Column(np.float32, (horizon,), np.nan),
-        "path_age": Column(np.int64, (), -1),
-        "lead_error": Column(np.float64, (horizon,)),
-        "n_path": Column(np.int64),
-        "n_ahead": Column(np.int64),  # readings in a row with a probability above the setting
-        "ahead_calm": Column(np.int64),
-    }
-
-
-def learn(state: State, value: Floats, teaches: Mask) -> None:
-    """Compare readings with the path that was forecast; one that must not teach ends the comparison."""
-    state["path_age"][~teaches] = -1
-    (rows,) = np.nonzero(state["path_age"] >= 0)
-    lead = state["path_age"][rows]
-    error = np.abs(value[rows] - state["path"][rows, lead])
-    known = state["lead_error"][rows, lead]
-    share = np.maximum(1.0 / (state["n_path"][rows] + 1.0), 1.0 / MEMORY_PATHS)
-    state["lead_error"][rows, lead] = known + (error - known) * share
-    ended = lead + 1 == state["path"].shape[1]
-    state["path_age"][rows] = np.where(ended, -1, lead + 1)
-    state["n_path"][rows] += ended
-
-
-def follow(state: State) -> None:
-    """Take the newest path where none is under comparison."""
-    free = (state["path_age"] < 0) & np.isfinite(state["forecast"][:, 0])
-    if free.any():
-        state["path"][free] = state["forecast"][free]
-        state["path_age"][free] = 0
+COLUMNS = {
+    "n_ahead": Column(np.int64),  # readings in a row with a probability above the setting
+    "ahead_calm": Column(np.int64),
+}
 
 
 def spread(state: State) -> Floats:
     """`(n, horizon)`: the mean absolute error to expect at each lead, in the target's unit."""
-    lead = np.arange(1.0, state["path"].shape[1] + 1.0)
-    walk = state["mean_abs"][:, None] * np.sqrt(lead)
-    own = np.maximum.accumulate(state["lead_error"], axis=1)
-    known = state["n_path"] >= MIN_PATHS
-    return np.maximum(np.where(known[:, None], own, walk), _LEAST_SPREAD)
+    error = bands.expected_error(state, state["mean_abs"])
+    return np.maximum(np.maximum.accumulate(error, axis=1), _LEAST_SPREAD)
 
 
 def rule(state: State, value: Floats, active: Mask, rules: Rules) -> Ruling:

@@ -29,6 +29,10 @@ _BINS = 288  # of a day
 _REACH = 6  # bins, to either side, in which the reading of a day ago may lie
 _RELATIVE_FLOOR = 1e-9  # of the level: a smaller deviation is rounding
 _FORECAST_FLOOR = 1e-6  # where float32 is involved
+_LEAST_FLOOR = 1e-45  # the smallest float32
+_LARGEST_CHANGE = 3.4e38  # that float32 holds
+_LOG_SCALES = 100.0  # to either side of 0: beyond them lies no float32
+_LAST_BIN = 2**30  # ten thousand years: a time that is further from 1970 is none
 
 Family = Literal["forecast", "level", "day", "volatility"]
 
@@ -172,7 +176,7 @@ def _compare(state: State, recent: Floats, value: Floats) -> Deviations:
         elif stream.family == "forecast":
             observed[:, i] = means[stream.span]
             usual[:, i], scale = _forecast_of(state, stream.span)
-            divisor = np.exp(0.5 * scale) if stream.scaled else divisor
+            divisor = np.exp(0.5 * np.clip(scale, -_LOG_SCALES, _LOG_SCALES)) if stream.scaled else divisor
         elif stream.family == "day":
             observed[:, i] = recent[:, -stream.span :].sum(axis=1) / stream.span
             usual[:, i] = observed[:, i] - ago[:, -stream.span :].sum(axis=1) / stream.span
@@ -182,7 +186,7 @@ def _compare(state: State, recent: Floats, value: Floats) -> Deviations:
             observed[:, i], usual[:, i] = np.sqrt((away * away).sum(axis=1) / stream.span), 0.0
     size = np.abs(observed - usual)
     level = np.abs(value) + np.abs(state["level"][:, 0])
-    floor = _FLOORS * level[:, None] + 1e-300
+    floor = _FLOORS * level[:, None] + _LEAST_FLOOR
     resolution = state["resolution"]
     unit = np.maximum(floor, np.where(np.isfinite(resolution), resolution, 0.0)[:, None])
     if divisor is not None:
@@ -204,7 +208,7 @@ def _forecast_of(state: State, block: int) -> tuple[Floats, Floats]:
 def _see_day(state: State, at: Floats, value: Floats, interval_s: Floats) -> None:
     """Find the reading of 24 hours before, none where there is none near it; then keep this one for tomorrow."""
     everyone = np.arange(len(at))
-    now = np.floor(at / _BIN_S).astype(np.int64)
+    now = np.floor(np.clip(at / _BIN_S, -_LAST_BIN, _LAST_BIN)).astype(np.int64)
     reach = np.clip(np.floor(1.5 * np.where(np.isfinite(interval_s), interval_s, 0.0) / _BIN_S), 1, _REACH)
     ago = np.full(len(at), np.nan, np.float32)
     for away in (0, *(sign * step for step in range(1, _REACH + 1) for sign in (1, -1))):
@@ -217,7 +221,7 @@ def _see_day(state: State, at: Floats, value: Floats, interval_s: Floats) -> Non
     state["day_ago"][:, :-1] = state["day_ago"][:, 1:]
     state["day_ago"][:, -1] = ago
     place = now % _BINS
-    change = (value - state["day_origin"]).astype(np.float32)
+    change = np.clip(value - state["day_origin"], -_LARGEST_CHANGE, _LARGEST_CHANGE).astype(np.float32)
     known = state["day_bin"][everyone, place] == now
-    state["day"][everyone, place] = np.where(known, 0.5 * (state["day"][everyone, place] + change), change)
+    state["day"][everyone, place] = np.where(known, 0.5 * state["day"][everyone, place] + 0.5 * change, change)
     state["day_bin"][everyone, place] = now

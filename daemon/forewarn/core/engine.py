@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.core import faults, limits
+from forewarn.core import bands, faults, limits
 from forewarn.core.alerts import Alert, AlertBook, Event, Kind, SeriesEvicted
 from forewarn.core.judges import BIT, Arrivals, Findings, Judges
 from forewarn.core.ports import Forecaster
@@ -194,17 +194,18 @@ class Engine:
         quiet = np.where(self._judges.warm(self._table, slots), SeriesState.OK, SeriesState.WARMING_UP)
         return np.where(self._table["active"][slots] != 0, SeriesState.ALERT, quiet).astype(np.uint8)
 
-    def fleet(self) -> Fleet:
-        """A copy of what is known of every series."""
-        n = len(self._registry.keys)
+    def fleet(self, slots: Slots | None = None) -> Fleet:
+        """A copy of what is known of these series, or of every one."""
+        chosen = np.arange(len(self._registry.keys)) if slots is None else slots
         columns = self._table
         return Fleet(
-            keys=tuple(self._registry.keys),
-            slot=np.arange(n),
-            state=self.state(np.arange(n)),
-            threshold=self._judges.threshold(columns, np.arange(n)),
-            forecast=columns["forecast"][:n].copy(),
-            **{name: columns[name][:n].copy() for name in LAST},
+            keys=tuple(self._registry.keys[slot] for slot in chosen.tolist()),
+            slot=chosen,
+            state=self.state(chosen),
+            threshold=self._judges.threshold(columns, chosen),
+            forecast=columns["forecast"][chosen],
+            half_width=bands.half_widths(columns, chosen),
+            **{name: columns[name][chosen] for name in LAST},
         )
 
     def snapshot(self) -> Snapshot:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from forewarn.core import anomalies, conversions, crossings, deviations, faults, limits, residuals, windows
+from forewarn.core import anomalies, bands, conversions, crossings, deviations, faults, limits, residuals, windows
 from forewarn.core.alerts import Kind
 from forewarn.core.anomalies import Anomaly
 from forewarn.core.ports import Forecaster
@@ -77,7 +77,8 @@ class Judges:
             faults.COLUMNS,
             limits.COLUMNS,
             conversions.COLUMNS,
-            crossings.columns(card.horizon),
+            bands.columns(card.horizon, card.calibration),
+            crossings.COLUMNS,
             anomalies.COLUMNS if self._tail else {},
             {
                 "forecast": Column(np.float32, (card.horizon,), np.nan),
@@ -90,6 +91,7 @@ class Judges:
         """Begin new windows for these series."""
         if gap.any():
             windows.restart(state, gap)
+            bands.restart(state, gap)
             if self._tail:
                 deviations.restart(state, gap)
 
@@ -101,11 +103,9 @@ class Judges:
         teaches = self._teaches(state, rulings)
         residuals.learn(state, expectation, teaches & np.isfinite(expectation.residual))
         residuals.see_change(state, readings.change)
-        if self._rules.limits:
-            crossings.learn(state, value, teaches)
+        bands.restart(state, ~teaches)
         anomaly = self._take_some(state, readings, teaches)
         if self._rules.limits:
-            crossings.follow(state)
             rulings[Kind.FORECAST_LIMIT] = crossings.rule(state, value, was(state, Kind.FORECAST_LIMIT), self._rules)
         if anomaly is None:
             ruling = residuals.rule(state, expectation, was(state, Kind.RESIDUAL), self._rules)
@@ -174,12 +174,14 @@ class Judges:
         """The judge's history, the windows, and the forecasts from them."""
         at, values, _, interval_s = readings
         anomaly = anomalies.judge(state, at, values[:, self._target], interval_s) if self._tail else None
+        bands.learn(state, values[:, self._target])
         full = windows.push(state, at, values, self._target)
         forecast = None
         if full.any():
             forecast = self._forecast(np.ascontiguousarray(state["window"][full]), windows.spread(state)[full])
             path = forecast.path
             state["forecast"][full] = np.where(np.isfinite(path), path, np.nan)  # it may overflow on absurd levels
+        bands.follow(state, full)
         if self._tail:
             deviations.expect(state, forecast, full)
         return anomaly

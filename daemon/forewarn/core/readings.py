@@ -115,6 +115,7 @@ class Fleet:
         score: in the unit of `threshold`.
         threshold: see `Verdicts.threshold`.
         forecast: `(n, horizon)` what is forecast for the readings to come.
+        half_width: `(n, 2, horizon)` of the bands around it that hold 80 % and 95 %.
     """
 
     keys: tuple[SeriesKey, ...]
@@ -130,3 +131,4 @@ class Fleet:
     score: Floats
     threshold: Floats
     forecast: NDArray[np.float32]
+    half_width: Floats

@@ -7,6 +7,9 @@ from typing import Literal
 
 from forewarn.core.readings import SeriesKey
 
+MIN_SENSITIVITY, MAX_SENSITIVITY = 0.001, 7.0
+"""Alerts per device and month: below, nothing would ever be told; above, the judge's score says nothing."""
+
 DEFAULT_THRESHOLD_ERRORS = 8.0
 """Multiples of a series' own mean absolute error, for a model that brings no calibrated threshold. For Gaussian
 errors 8 mean absolute errors are 6.4 standard deviations."""

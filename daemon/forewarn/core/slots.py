@@ -24,7 +24,7 @@ class Column(NamedTuple):
 
     dtype: DTypeLike
     shape: tuple[int, ...] = ()
-    fill: float = 0.0
+    fill: float | NDArray[Any] = 0.0
 
 
 class Table:

@@ -34,6 +34,7 @@ _STEP, _LEAST_STEP, _LEAST_DEVIATION = 10.0, 0.001, 0.05
 _HABIT = 0.5
 _LEAST_THRESHOLD = math.log(2.0)
 _FLAT = 0.01
+_LARGEST = 1e38  # size: float32 holds it and a step of the median beyond it
 _LOG10_E = math.log10(math.e)
 _NEVER = -(2**30)
 
@@ -57,7 +58,7 @@ COLUMNS = {
 def score(state: State, deviations: Deviations, warm: Mask) -> Floats:
     """Tail scores `(n, n_stream)`, and learn; 0 for series that are not `warm`."""
     seen = np.isfinite(deviations.size)
-    size = np.where(seen & (deviations.size > deviations.floor), deviations.size, 0.0)
+    size = np.where(seen & (deviations.size > deviations.floor), np.minimum(deviations.size, _LARGEST), 0.0)
     n = state["tail_n"].copy()
     early = seen & (n < FIRST)
     if early.any():

@@ -35,7 +35,6 @@ def restart(state: State, gap: Mask) -> None:
     state["filled"][gap] = 0
     state["window_at"][gap] = np.nan
     state["forecast"][gap] = np.nan
-    state["path_age"][gap] = -1
 
 
 def push(state: State, at: Floats, values: Floats, target: int) -> Mask:

@@ -1,0 +1,349 @@
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from forewarn.core import anomalies
+from forewarn.core.alerts import AlertCleared, AlertRaised, AlertUpdated, Kind, SeriesEvicted
+from forewarn.core.card import BLOCKS
+from forewarn.core.deviations import STREAMS
+from forewarn.core.engine import Engine
+from forewarn.core.ports import Forecast
+from forewarn.core.readings import Batch, SeriesKey
+from forewarn.core.rules import Limits, Rules
+from forewarn.core.snapshot import Snapshot
+from tests.core.scalar import Said, ScalarSeries
+from tests.core.streams import Log, Row, batch, cut, entry, stream
+from tests.forecasters import HalfTrend, card
+
+KEY = SeriesKey("d0", "temperature")
+LIMITS = Limits(low=-100.0, high=100.0, max_rate_per_s=30.0)
+TAIL = Rules(
+    sensitivity=7.0, clear_after=2, stuck_min_run=6, update_every_s=300.0, accept_after=40, limits=(LIMITS,)
+)
+
+
+def walk(seed: int, n: int, step_s: float = 300.0) -> list[Row]:
+    """One calm series, to a hundredth, with a daily rhythm; every now and then something lasting, in turn, or a gap."""
+    rng = np.random.default_rng(seed)
+    rows, clock, level, spread, left = [], 1.7e9, 20.0, 0.3, 0
+    for i in range(n):
+        clock += step_s * (40.0 if rng.random() < 0.001 else rng.choice([0.5, 1.0, 1.5]))
+        left -= 1
+        if left == 0:
+            level, spread = 20.0, 0.3
+        elif left < -150 and rng.random() < 0.01:
+            left = int(rng.integers(1, 60))
+            level, spread = (20.0 + rng.normal(0, 4.0), 0.3) if i % 2 else (20.0, 2.0)
+        value = level + 2.0 * np.sin(2 * np.pi * clock / 86_400.0) + rng.normal(0, spread)
+        odd = rng.random() < 0.001
+        rows.append(Row(KEY, clock, clock, round(float(500.0 if odd else value), 2)))
+    return rows
+
+
+def doors(seed: int, n: int) -> list[Row]:
+    """A count that is nearly always 0."""
+    counts = np.random.default_rng(seed).poisson(0.004, n)
+    at = 1.7e9 + 300.0 * np.arange(n)
+    return [Row(KEY, t, t, float(count)) for t, count in zip(at.tolist(), counts, strict=True)]
+
+
+def follow(rows: list[Row], rules: Rules) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]], Counter[str]]:
+    """What the scalar reference says: verdicts, changes of alerts, and the branches that it went through."""
+    said = {row.key: ScalarSeries(HalfTrend(), rules, 8.0, absolute=False, limits=rules.limits[0]) for row in rows}
+    verdicts: list[tuple[object, ...]] = []
+    changes: list[tuple[object, ...]] = []
+    visited: Counter[str] = Counter()
+    for row in rows:
+        one = said[row.key].take(row.at, row.received_at, row.value)
+        verdicts.append(_numbers(one))
+        visited["fault"] += one.unusual is None and one.status in ("scored", "warming_up")
+        changes += [(row.key, row.at, *change, *_about(one, change)) for change in one.changes]
+    for series in said.values():
+        visited += series.tail.visited if series.tail else Counter()
+    return verdicts, changes, visited
+
+
+def _numbers(said: Said) -> tuple[object, ...]:
+    forecast = [None if np.isnan(x) else x for x in (said.expected, said.lower, said.upper)]
+    return (said.status, *forecast, said.score, said.alert)
+
+
+def _about(said: Said, change: tuple[str, str]) -> tuple[object, ...]:
+    """What an anomaly alert says of the reading; once it is over it says what it said before."""
+    if change[0] != "anomaly" or change[1] == "cleared" or said.unusual is None or said.unusual.z <= 0:
+        return ()
+    of = said.unusual
+    return (of.z, of.stream, *(None if np.isnan(x) else x for x in (of.observed, of.usual, of.since_at)))
+
+
+def judge(rows: list[Row], rules: Rules) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
+    """The same from the engine."""
+    verdicts = Engine(HalfTrend(), rules).ingest(batch(rows))
+    entries = [entry(verdicts, i) for i in range(len(rows))]
+    names = {AlertRaised: "raised", AlertUpdated: "updated", AlertCleared: "cleared"}
+    changes: list[tuple[object, ...]] = []
+    for e in verdicts.events:
+        if not isinstance(e, SeriesEvicted):
+            a, told = e.alert, names[type(e)]
+            known = a.kind is Kind.ANOMALY and told != "cleared" and a.score > 0
+            about = (a.score, a.stream, a.observed, a.usual, a.since_at) if known else ()
+            changes.append((a.series, a.at, str(a.kind), told, *about))
+    return [(one[0], *one[1:4], *one[5:]) for one in entries], changes
+
+
+@pytest.mark.parametrize(("seed", "sensitivity"), [(0, 30.0), (1, 7.0), (2, 1.0), (3, 7.0)])
+def test_the_tail_judge_agrees_with_the_scalar_reference_on_rough_streams(seed: int, sensitivity: float) -> None:
+    rules, rows = replace(TAIL, sensitivity=sensitivity), stream(seed, n=900)
+    verdicts, changes, _ = follow(rows, rules)
+    found, told = judge(rows, rules)
+    for i, (one, other) in enumerate(zip(found, verdicts, strict=True)):
+        if other[0] in ("scored", "warming_up"):
+            assert one == other, i
+    assert sorted(told, key=str) == sorted(changes, key=str)
+
+
+@pytest.mark.parametrize("seed", [2, 3, 8])
+def test_the_tail_judge_agrees_with_the_scalar_reference_on_long_series(seed: int) -> None:
+    rows = walk(seed, 6000)
+    verdicts, changes, _ = follow(rows, TAIL)
+    found, told = judge(rows, TAIL)
+    assert found == verdicts
+    assert sorted(told, key=str) == sorted(changes, key=str)
+
+
+def test_the_tail_judge_agrees_with_the_scalar_reference_on_a_series_that_hardly_moves() -> None:
+    rows = doors(0, 3000)
+    verdicts, changes, _ = follow(rows, TAIL)
+    found, told = judge(rows, TAIL)
+    assert found == verdicts
+    assert sorted(told, key=str) == sorted(changes, key=str)
+
+
+def test_the_series_above_go_through_every_branch_of_the_reference() -> None:
+    visited: Counter[str] = Counter()
+    changes: set[tuple[object, ...]] = set()
+    for rows in (walk(2, 6000), walk(3, 6000), walk(8, 6000), doors(0, 3000)):
+        _, told, some = follow(rows, TAIL)
+        visited += some
+        changes |= {change[2:4] for change in told}
+    streams = {f"{stream.name} {how}" for stream in STREAMS for how in ("seen", "not seen")}
+    assert visited.keys() >= streams | {
+        "gap", "first", "median follows", "moved", "flat", "least threshold", "day ago here", "day ago near",
+        "second in its bin", "excursion begins", "excursion goes on", "as high before", "ring is full",
+        "notable begins", "notable goes on", "notable as high before", "notable ring is full",
+        "nothing was told: told", "hold: told", "hold: held back", "fade: told", "fade: held back", "faded: told",
+        "fault",
+    }  # fmt: skip
+    assert changes >= {("anomaly", told) for told in ("raised", "updated", "cleared")} | {("range", "raised")}
+
+
+class Linear(HalfTrend):
+    """Shaped as a model from an ONNX file: 48 readings in, 12 leads out, float32 weights."""
+
+    def __init__(self) -> None:
+        super().__init__(replace(card(n_step=48), horizon=12))
+        rng = np.random.default_rng(0)
+        self._weights = rng.normal(0, 0.05, (48, 12 + 2 * len(BLOCKS))).astype(np.float32)
+
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
+        """Row by row, so that no row depends on another."""
+        last = windows[:, -1:, 0]
+        scale = (np.abs(last) + spread[:, None]) * np.float32(1e-3) + np.float32(1e-3)
+        unit = (windows[:, :, 0] - last) / scale
+        out = np.stack([(row[:, None] * self._weights).sum(axis=0) for row in unit])
+        path, mean, log_scale = np.split(out, [12, 12 + len(BLOCKS)], axis=1)
+        return Forecast(last + path * scale, last + mean * scale, np.log(scale) + np.tanh(log_scale))
+
+
+FORECASTERS = [HalfTrend, Linear]
+
+
+@pytest.mark.parametrize("forecaster", FORECASTERS)
+@given(seed=st.integers(0, 1000), sizes=st.lists(st.integers(0, 200), max_size=20))
+@settings(max_examples=8, deadline=None)
+def test_batch_sizes_change_nothing_for_the_tail_judge(
+    forecaster: type[HalfTrend], seed: int, sizes: list[int]
+) -> None:
+    rows = stream(seed, n=900)
+    whole, parts = Log(), Log()
+    whole.feed(Engine(forecaster(), TAIL), rows)
+    engine = Engine(forecaster(), TAIL)
+    for part in cut(rows, sizes):
+        parts.feed(engine, part)
+    assert parts.verdicts == whole.verdicts
+    assert parts.events == whole.events
+
+
+@pytest.mark.parametrize("forecaster", FORECASTERS)
+@given(seed=st.integers(0, 1000), at=st.integers(0, 900))
+@settings(max_examples=8, deadline=None)
+def test_a_snapshot_and_restore_at_any_index_change_nothing_for_the_tail_judge(
+    forecaster: type[HalfTrend], seed: int, at: int
+) -> None:
+    rows = stream(seed, n=900)
+    whole, parts = Log(), Log()
+    whole.feed(Engine(forecaster(), TAIL), rows)
+    engine = Engine(forecaster(), TAIL)
+    parts.feed(engine, rows[:at])
+    restored = Engine(forecaster(), TAIL)
+    restored.restore(Snapshot.from_bytes(engine.snapshot().to_bytes()))
+    parts.feed(restored, rows[at:])
+    assert parts.verdicts == whole.verdicts
+    assert parts.events == whole.events
+
+
+@given(seed=st.integers(0, 1000), at=st.integers(0, 900))
+@settings(max_examples=8, deadline=None)
+def test_the_future_of_a_stream_changes_no_earlier_verdict_of_the_tail_judge(seed: int, at: int) -> None:
+    rows = stream(seed, n=900)
+    noise = np.random.default_rng(seed).normal(500.0, 300.0, len(rows))
+    other = rows[:at] + [row._replace(value=float(x)) for row, x in zip(rows[at:], noise[at:], strict=True)]
+    first, second, before = Log(), Log(), Log()
+    first.feed(Engine(HalfTrend(), TAIL), rows)
+    second.feed(Engine(HalfTrend(), TAIL), other)
+    before.feed(Engine(HalfTrend(), TAIL), rows[:at])
+    assert second.verdicts[:at] == first.verdicts[:at] == before.verdicts
+    assert first.events[: len(before.events)] == before.events == second.events[: len(before.events)]
+
+
+@pytest.mark.parametrize("forecaster", FORECASTERS)
+@pytest.mark.parametrize("n_series", [2, 19])
+def test_other_series_in_the_batch_change_nothing(forecaster: type[HalfTrend], n_series: int) -> None:
+    of = [
+        [row._replace(key=SeriesKey(f"d{i}", "t"), value=row.value * 10.0 ** (i % 5 - 2)) for row in walk(i, 400)]
+        for i in range(n_series)
+    ]
+    together = [row for one in zip(*of, strict=True) for row in one]
+    verdicts = Engine(forecaster(), TAIL).ingest(batch(together))
+    scores = 0
+    for i in range(n_series):
+        alone = Engine(forecaster(), TAIL).ingest(batch(of[i]))
+        entries = [entry(alone, k) for k in range(400)]
+        assert [entry(verdicts, k * n_series + i) for k in range(400)] == entries
+        scores += sum(alone.score > 0)
+    assert scores > n_series  # there was something to agree on
+
+
+class Answering(HalfTrend):
+    """Answers with these numbers in the place of one of its outputs."""
+
+    def __init__(self, **answers: float) -> None:
+        super().__init__()
+        self._answers = answers
+
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
+        with np.errstate(over="ignore", invalid="ignore"):
+            usual = super().forecast(windows, spread)
+        return usual._replace(**{
+            name: np.full_like(getattr(usual, name), np.float32(x)) for name, x in self._answers.items()
+        })
+
+
+def scores(values: NDArray[np.float64], forecaster: HalfTrend, at: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of one series, judged by everything there is; that they are finite is asserted."""
+    engine = Engine(forecaster, replace(TAIL, stuck=False, limits=(Limits(limit_above=1e9),)))
+    verdicts = engine.ingest(Batch([KEY] * len(values), at, np.maximum(at, 1.7e9), values[:, None]))
+    assert np.isfinite(verdicts.score).all()
+    for e in verdicts.events:
+        if not isinstance(e, SeriesEvicted):
+            assert np.isfinite([e.alert.score, e.alert.threshold]).all()
+    return verdicts.score
+
+
+MINUTES = 1.7e9 + 60.0 * np.arange(800)
+GAUSSIAN = np.random.default_rng(0).normal(size=800)
+MAX = float(np.finfo(np.float32).max)
+
+
+@pytest.mark.parametrize("output", ["path", "block_mean", "block_log_scale"])
+@pytest.mark.parametrize("answer", [np.nan, np.inf, -np.inf, MAX, -MAX, 1e4, -1e4])
+def test_whatever_the_model_answers_scores_are_numbers(output: str, answer: float) -> None:
+    assert scores(GAUSSIAN, Answering(**{output: answer}), MINUTES).max() > 0
+    scores(GAUSSIAN * 1e37, Answering(**{output: answer}), MINUTES)
+
+
+@pytest.mark.parametrize("level", [1e30, 1e37, 1e-30, -1e30, -1e-30])
+def test_the_unit_of_a_series_changes_no_score_but_by_rounding(level: float) -> None:
+    usual, other = (scores(np.abs(GAUSSIAN) * x, HalfTrend(), MINUTES) for x in (1.0, level))
+    assert (other > 0).sum() > 0
+    if abs(level) > 1.0:  # HalfTrend expects an error of at least a thousandth
+        assert other == pytest.approx(usual, rel=0.02, abs=0.02)
+
+
+@pytest.mark.parametrize("values", [
+    np.where(np.arange(800) % 2, MAX, -MAX),
+    np.where(GAUSSIAN > 0, MAX, -MAX),
+    np.repeat([0.0, MAX, -MAX, 0.0], 200),
+    np.repeat([MAX, 0.0, 1e-300, 5e-324], 200),
+    np.repeat([0.0, 5e-324, 0.0, MAX, 0.0], 160),
+    np.full(800, MAX),
+    np.full(800, 5e-324),
+    np.round(GAUSSIAN) * 5e-324,
+    np.cumsum(GAUSSIAN) * 1e36,
+    -np.abs(GAUSSIAN) ** 30 * 1e20,
+], ids=lambda values: f"{values[0]:.1g} to {values[-1]:.1g}")  # fmt: skip
+@pytest.mark.parametrize("step_s", [2.4e-7, 20.0, 600.0, 86_400.0, 1e12])
+def test_absurd_readings_at_absurd_cadences_get_scores_that_are_numbers(
+    values: NDArray[np.float64], step_s: float
+) -> None:
+    scores(values, Answering(), 1.7e9 + step_s * np.arange(-len(values), 0))
+
+
+@pytest.mark.parametrize("first_at", [0.0, -1e15, -1e300])
+def test_a_first_reading_before_the_clock_was_set_is_soon_forgotten(first_at: float) -> None:
+    at = np.concatenate([[first_at], MINUTES[1:]])
+    usual, other = scores(GAUSSIAN, HalfTrend(), MINUTES), scores(GAUSSIAN, HalfTrend(), at)
+    assert other[200:] == pytest.approx(usual[200:], abs=0.1)
+
+
+@pytest.mark.parametrize("values", [
+    np.zeros(800), np.full(800, 4.1), np.full(800, -273.15),
+    np.repeat([0.0, 5.0, 0.0], [500, 1, 299]), np.repeat([0.0, 5.0], [500, 300]),
+    np.repeat([0.0, -1e30], [500, 300]), np.repeat([0.0, 1e-30], [500, 300]),
+    np.repeat([4.0, 4.1, 4.0], [500, 1, 299]), np.repeat([4.0, 4.1], [500, 300]),
+], ids=lambda values: f"{values[0]:.4g} to {values[-1]:.4g}")  # fmt: skip
+@pytest.mark.parametrize("step_s", [60.0, 300.0, 3600.0])
+def test_what_never_moved_or_moved_for_the_first_time_stands_out_in_nothing(
+    values: NDArray[np.float64], step_s: float
+) -> None:
+    assert scores(values, Persisting(), 1.7e9 + step_s * np.arange(800.0)).max() <= anomalies.threshold_of(1.0)
+
+
+class Persisting(HalfTrend):
+    """It stays as it is."""
+
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
+        last = np.repeat(windows[:, -1, :1], 2, axis=1)
+        return Forecast(last, last, np.zeros_like(last))
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_rare_counts_get_scores_and_a_burst_of_them_stands_out(sign: float) -> None:
+    counts = np.random.default_rng(0).poisson(0.3, 800).astype(np.float64)
+    calm = scores(sign * counts, HalfTrend(), MINUTES)
+    counts[700:720] += 6.0
+    burst = scores(sign * counts, HalfTrend(), MINUTES)
+    assert calm[:700].tolist() == burst[:700].tolist()
+    assert burst[700:720].max() > max(anomalies.threshold_of(1.0), calm.max())
+
+
+def test_no_sensitivity_makes_everything_an_alert() -> None:
+    for sensitivity in (1e-3, 1.0, 7.0, 15.0, 1e6):
+        engine = Engine(HalfTrend(), replace(TAIL, sensitivity=sensitivity))
+        verdicts = engine.ingest(batch(walk(0, 200)))
+        assert not verdicts.alert[:60].any()
+        assert verdicts.alert.mean() < 0.5
+
+
+def test_a_sensitivity_and_its_threshold_say_the_same() -> None:
+    for sensitivity in (0.01, 1.0, 7.0):
+        assert anomalies.rate_of(anomalies.threshold_of(sensitivity)) == pytest.approx(sensitivity)
+
+
+def test_a_series_of_48_steps_takes_at_most_16_kilobytes() -> None:
+    assert Engine(Linear(), Rules())._table._dtype.itemsize <= 16 * 1024
