@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[3]
 SHARED = ROOT.parent / "shared"
 MONTH_S = 30.4 * 86_400.0
 CALM_SEED = 9101
-CALM_DAYS = {10.0: 3.0, 60.0: 14.0, 300.0: 60.0, 3600.0: 365.0}  # by seconds between readings
-_N_CALM = 48
+CALM = {10.0: (24, 15.0), 60.0: (24, 60.0), 300.0: (48, 60.0), 3600.0: (48, 365.0)}
+"""Devices and days of the calm fleets, by seconds between readings."""
 _ETT_COLUMNS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 
 
@@ -49,8 +49,8 @@ def tracks_of(histories: Mapping[str, History]) -> list[Track]:
 
 def calm(cadence_s: float) -> list[Track]:
     """A fleet of `forewarn simulate` in which nothing goes wrong."""
-    duration_s = CALM_DAYS[cadence_s] * 86_400.0
-    fleet = simulate(FleetSpec(_N_CALM, CALM_SEED, cadence_s=cadence_s, duration_s=duration_s, faults=()))
+    n_device, days = CALM[cadence_s]
+    fleet = simulate(FleetSpec(n_device, CALM_SEED, cadence_s=cadence_s, duration_s=days * 86_400.0, faults=()))
     order = np.argsort(fleet.device, kind="stable")
     ends = np.cumsum(np.bincount(fleet.device))[:-1]
     parts = zip(np.split(fleet.at[order], ends), np.split(fleet.value[order], ends), strict=True)

@@ -26,7 +26,8 @@ def measure(repeat: int = 3) -> str:
             asked = ["--only", "forewarn", "--model", "starter", "--detector", judge, "--repeat", "1"]
             found[judge] += throughput.run(throughput.options(asked))["forewarn"]
     numbers = {judge: [*_medians(results), engine_us(judge), device_bytes(judge)] for judge, results in found.items()}
-    rows = [[f"`{judge}`", *(f"{number:,.4g}" for number in row[:3]), f"{row[3]:,}"] for judge, row in numbers.items()]
+    formats = (",.0f", ".1f", ".1f", ",")
+    rows = [[f"`{judge}`", *map(format, row, formats)] for judge, row in numbers.items()]
     ratios = [f"{tail / plain:.2f}" for plain, tail in zip(*numbers.values(), strict=True)]
     note = pages.measured(f"medians of {repeat} rounds in turns", "1,000 devices", "`make quality ARGS=cost`")
     return note + pages.table(HEADER, [*rows, ["`tail` / `residual`", *ratios]])
