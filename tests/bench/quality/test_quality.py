@@ -251,12 +251,26 @@ def test_where_the_data_is_absent_a_line_says_so(tmp_path: Path, capsys: pytest.
     assert "left out: " in capsys.readouterr().out
 
 
-def test_a_fault_counts_as_found_by_the_judge_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def _short_week(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small fleet and a day with a fault on every second device."""
     monkeypatch.setattr(faults, "N_DEVICE", 6)
     monkeypatch.setattr(faults, "DAYS", 1.0)
     monkeypatch.setattr(faults, "WARM_UP_DAYS", 0.5)
     monkeypatch.setattr(faults, "FAULT_EVERY_DAYS", 1.0)
-    for detector in ("tail", "residual"):
-        found = faults.account(Fault.LEVEL_SHIFT, 2.0, detector)
-        assert found.n_fault == 3
-        assert len(found.delays) >= 2, detector
+
+
+@pytest.mark.usefixtures("_short_week")
+@pytest.mark.parametrize("detector", ["tail", "residual"])
+def test_a_fault_counts_as_found_by_the_judge_that_is_asked_for(detector: faults.Detector) -> None:
+    found = faults.account(Fault.LEVEL_SHIFT, 2.0, detector)
+    assert found.n_fault == 3
+    assert len(found.delays) >= 2
+
+
+@pytest.mark.usefixtures("_short_week")
+def test_a_limit_that_is_told_after_it_was_passed_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "FAULT_EVERY_DAYS", 0.25)
+    found = faults.account(Fault.APPROACH, 2.0, "tail")
+    assert len(found.delays) < found.n_fault
+    assert min(found.leads, default=1.0) > 0
