@@ -45,7 +45,9 @@ class NaiveDaemon:
         window.append(value)
         if len(window) == self.n_step:
             array = np.array(window, np.float32).reshape(1, self.n_step, 1)
-            self.forecasts[device] = float(self.session.run(["forecast"], {"window": array, "spread": self.spread})[0][0, 0])
+            self.forecasts[device] = float(
+                self.session.run(["forecast"], {"window": array, "spread": self.spread})[0][0, 0]
+            )
         self.handled += 1
 
 

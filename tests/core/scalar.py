@@ -13,6 +13,7 @@ import numpy as np
 from forewarn.core import conversions, crossings, faults, residuals, windows
 from forewarn.core.ports import Forecaster
 from forewarn.core.rules import Limits, Rules
+from tests.core.scalar_bands import ScalarBands
 from tests.core.scalar_tail import ScalarTail, Unusual
 
 
@@ -57,9 +58,8 @@ class ScalarSeries:
         self.calm = 0
         self.told: dict[str, Told] = {}
         self.path: list[float] = []  # that was forecast last
-        self.compared: list[float] = []  # what is left of the path that readings are compared with
-        self.n_path = self.n_ahead = 0
-        self.lead_error = [0.0] * forecaster.card.horizon
+        self.bands = ScalarBands(forecaster.card.horizon)
+        self.n_ahead = 0
         self.n_calm = {"range": 0, "rate": 0, "limit": 0, "forecast_limit": 0}
         self.conversion: conversions.Conversion | None = None
         self.fits, self.base, self.reach = 0, math.nan, math.nan
@@ -69,7 +69,7 @@ class ScalarSeries:
         self.n_calm["anomaly"] = 0
         self.n_history, self.history_mean, self.history_variance = 0, 0.0, 0.0
 
-    def take(self, at: float, received_at: float, value: float) -> Said:
+    def take(self, at: float, received_at: float, value: float) -> Said:  # noqa: C901 - a flat list of what is looked at
         if not (math.isfinite(value) and math.isfinite(at)):
             return Said("not_finite")
         if abs(value) > float(np.finfo(np.float32).max):
@@ -82,7 +82,8 @@ class ScalarSeries:
             return Said("out_of_order")
         change, interval = value - self.last_value, at - self.last_at
         if self.n_interval >= faults.MIN_INTERVALS and interval > self.rules.max_gap * self.cadence:
-            self.window, self.path, self.compared = [], [], []
+            self.window, self.path = [], []
+            self.bands.forget()
             self.expected = math.nan
             if self.tail:
                 self.tail.restart()
@@ -186,7 +187,7 @@ class ScalarSeries:
     def _anomaly(self, said: Said) -> tuple[bool, bool]:
         known = self.tail is not None and self.tail.n >= 60
         unusual = said.unusual or Unusual(warm=known)
-        said.status, said.score = "scored" if unusual.warm else "warming_up", unusual.score
+        said.status, said.score = "scored" if unusual.warm else "warming_up", unusual.z
         threshold = max((1.15 - math.log10(self.rules.sensitivity)) / 0.5, 0.5)
         lasting = self._held("anomaly", unusual.z > threshold)
         active = unusual.score > threshold or ("anomaly" in self.told and lasting)
@@ -201,25 +202,15 @@ class ScalarSeries:
         if abs(change) > 0:
             self.resolution = min(self.resolution, abs(change))
         if not teaches:
-            self.compared = []
-        elif self.compared:
-            lead = len(self.lead_error) - len(self.compared)
-            share = max(1.0 / (self.n_path + 1.0), 1.0 / crossings.MEMORY_PATHS)
-            error = abs(value - self.compared[0])
-            self.lead_error[lead] += (error - self.lead_error[lead]) * share
-            self.compared = self.compared[1:]
-            self.n_path += not self.compared
+            self.bands.forget()
         return teaches
 
     def _forecast_limit(self, value: float) -> bool:
-        if self.path and not self.compared:
-            self.compared = list(self.path)
         most, worst = -math.inf, 0.0
         for i, forecast in enumerate(self.path):
-            worst = max(worst, self.lead_error[i])
-            b = worst if self.n_path >= crossings.MIN_PATHS else self.mean * math.sqrt(i + 1)
+            worst = max(worst, self.bands.error[i] if self.bands.n[i] else self.mean * math.sqrt(i + 1))
             over = max(forecast - self.limits.limit_above, self.limits.limit_below - forecast)
-            most = max(most, over / max(b, 1e-12))
+            most = max(most, over / max(worst, 1e-12))
         passed = self._passed(value)
         likely = most > crossings.quantile(self.rules.limit_probability) and self.n >= residuals.WARM_UP
         self.n_ahead = self.n_ahead + 1 if likely and not passed else 0
@@ -262,6 +253,7 @@ class ScalarSeries:
 
     def _look_ahead(self, value: float) -> None:
         n_step = self.forecaster.card.n_step
+        self.bands.take(value)
         self.window = [*self.window, value][-n_step:]
         self._see_history(value)
         forecast = None
@@ -270,6 +262,7 @@ class ScalarSeries:
             forecast = self.forecaster.forecast(window, np.array([self._spread()], np.float32))
             self.path = [float(each) for each in forecast.path[0]]
             self.expected = self.path[0]
+        self.bands.follow(None if forecast is None else self.path)
         if self.tail:
             self.tail.expect(forecast)
 

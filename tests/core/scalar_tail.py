@@ -16,6 +16,7 @@ from forewarn.core.deviations import HALF_LIVES, STREAMS, Stream
 from forewarn.core.ports import Forecast
 
 F4, F8 = np.float32, np.float64
+ZERO = F4(0)
 LN_2 = math.log(2.0)
 
 
@@ -50,13 +51,13 @@ class Tail:
     visited: Counter[str]
     n: int = 0
     first: list[float] = field(default_factory=list)
-    median: np.float32 = F4(0)
-    mean: np.float32 = F4(0)
-    threshold: np.float32 = F4(0)
-    centre: np.float32 = F4(0)
-    deviation: np.float32 = F4(0)
-    excess: np.float32 = F4(0)
-    n_excess: np.float32 = F4(0)
+    median: np.float32 = ZERO
+    mean: np.float32 = ZERO
+    threshold: np.float32 = ZERO
+    centre: np.float32 = ZERO
+    deviation: np.float32 = ZERO
+    excess: np.float32 = ZERO
+    n_excess: np.float32 = ZERO
     peak: np.float32 | None = None  # of the present or last excursion
     peak_n: int = 0
     peaks: list[np.float32] = field(default_factory=list)  # of those before, the newest last
@@ -97,7 +98,7 @@ class Tail:
 
     def _excursion(self, g: float, nth: int) -> float:
         beta = (self.excess + 18.0) / (self.n_excess + 60.0)
-        before = sum(peak >= F4(g) for peak in self.peaks[-32:])
+        before = sum(bool(peak >= F4(g)) for peak in self.peaks[-32:])
         rare = -math.log10(1.0 - 0.98) + math.log10(math.e) * (g - float(self.threshold)) / float(beta)
         self.visited["as high before"] += before > 0
         self.visited["ring is full"] += len(self.peaks) > 32
@@ -148,7 +149,8 @@ class ScalarTail:
         self.interval = math.nan
         self.tails = [Tail(self.visited) for _ in STREAMS]
         self.notable: np.float32 | None = None
-        self.notable_n, self.notable_at = 0, math.nan
+        self.notable_n = 0
+        self.unusual_n, self.unusual_at = -(2**30), math.nan
         self.notables: list[np.float32] = []
         self.told, self.told_n = F4(0), -(2**30)
 
@@ -176,14 +178,19 @@ class ScalarTail:
         fused = _fused(shares)
         most = shares.index(max(shares))
         if fused > 0:
-            found.z = self._z(fused, at)
+            found.z = self._z(fused)
         if found.z > 0.5 and self._stands_out(found.z):
             found.score = found.z
-        found.stream, found.observed, found.usual = STREAMS[most].name, deviations[most].observed, deviations[most].usual
+        found.stream, found.observed, found.usual = (
+            STREAMS[most].name,
+            deviations[most].observed,
+            deviations[most].usual,
+        )
         if STREAMS[most].family == "volatility":
             found.usual = float(self.tails[most].median)
-        goes_on = self.notable is not None and self.n - self.notable_n <= 50
-        found.since_at = self.notable_at if goes_on else at
+        found.since_at = self.unusual_at if self.n - self.unusual_n <= 5 else at
+        if fused > 1.0:
+            self.unusual_n, self.unusual_at = self.n, found.since_at
         for i, half_life in enumerate(HALF_LIVES):
             share = max(1.0 / (self.n + 1.0), 1.0 - 0.5 ** (1.0 / half_life))
             self.levels[i] += share * (value - self.levels[i])
@@ -237,8 +244,8 @@ class ScalarTail:
             usual, log_scale = self.pending[stream.span].get(self.n, (math.nan, math.nan))
             divisor = float(np.exp(0.5 * min(max(log_scale, -100.0), 100.0))) if stream.scaled else 1.0
         elif stream.family == "day":
-            away = [v - self.origin - ago for v, ago in zip(self.values, self.ago[-len(self.values) :], strict=True)]
-            usual = observed - float(np.array(away[-stream.span :]).sum() / stream.span)
+            since = [v - self.origin - ago for v, ago in zip(self.values, self.ago[-len(self.values) :], strict=True)]
+            usual = observed - float(np.array(since[-stream.span :]).sum() / stream.span)
         else:
             away = last - float(last.sum() / stream.span)
             observed, usual = float(np.sqrt((away * away).sum() / stream.span)), 0.0
@@ -251,14 +258,14 @@ class ScalarTail:
     def _a_day(self) -> float:
         return 100.0 if math.isnan(self.interval) else min(86_400.0 / max(self.interval, 1.0), 2_000.0)
 
-    def _z(self, fused: float, at: float) -> float:
-        before = sum(peak >= F4(fused) for peak in self.notables[-16:])
+    def _z(self, fused: float) -> float:
+        before = sum(bool(peak >= F4(fused)) for peak in self.notables[-16:])
         cadence = 0.5 * float(np.log10(self._a_day() / 100.0))
         if fused > 1.0:
             if self.notable is None or self.n - self.notable_n > 50:
                 self.visited["notable begins"] += 1
                 self.notables += [] if self.notable is None else [self.notable]
-                self.notable, self.notable_at = F4(fused), at
+                self.notable = F4(fused)
             else:
                 self.visited["notable goes on"] += 1
                 self.notable = max(self.notable, F4(fused))

@@ -98,8 +98,9 @@ class Log:
 
 def entry(verdicts: Verdicts, row: int) -> tuple[object, ...]:
     """One verdict; NaN becomes None, so that entries compare equal exactly where the bits do."""
-    measures = (verdicts.expected, verdicts.lower, verdicts.upper, verdicts.residual, verdicts.score)
-    numbers = [None if np.isnan(column[row]) else float(column[row]) for column in measures]
+    names = ("expected", "lower", "upper", "residual", "score", "anomaly_score")
+    measures = [float(getattr(verdicts, name)[row]) for name in names]
+    numbers = [None if np.isnan(measure) else measure for measure in measures]
     return (status_name(int(verdicts.outcome[row])), *numbers, bool(verdicts.alert[row]))
 
 

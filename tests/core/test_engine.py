@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from forewarn.core.alerts import AlertCleared, AlertRaised, AlertUpdated, Kind, SeriesEvicted, Severity
 from forewarn.core.card import Calibration
-from forewarn.core.ports import Forecast
 from forewarn.core.engine import PROTECTED_S, Engine
+from forewarn.core.ports import Forecast
 from forewarn.core.readings import Batch, Outcome, SeriesKey, SeriesState, status_name
 from forewarn.core.rules import Limits, Override, Rules, Threshold
 from forewarn.core.snapshot import Snapshot
@@ -51,11 +51,12 @@ def test_the_engine_agrees_with_the_scalar_reference(absolute: bool, seed: int) 
     changes = []
     for i, row in enumerate(rows):
         scalar = said[row.key].take(row.at, row.received_at, row.value)
-        status, expected, lower, upper, _, score, alert = entry(verdicts, i)
+        status, expected, lower, upper, _, score, anomaly_score, alert = entry(verdicts, i)
         assert status == scalar.status, i
         if status in ("scored", "warming_up"):
             numbers = [None if np.isnan(x) else x for x in (scalar.expected, scalar.lower, scalar.upper)]
             assert [expected, lower, upper, score, alert] == [*numbers, scalar.score, scalar.alert], i
+            assert anomaly_score == score
             changes += [(row.key, row.at, *change) for change in scalar.changes]
     names = {AlertRaised: "raised", AlertUpdated: "updated", AlertCleared: "cleared"}
     told = [
@@ -216,7 +217,7 @@ def test_an_absolute_threshold_counts_in_the_unit_and_an_override_wins_by_glob()
 
 
 def test_a_calibrated_model_judges_as_soon_as_its_window_is_full() -> None:
-    calibrated = Calibration(mean_abs_residual=0.2, band_95=0.5, threshold_errors=6.0)
+    calibrated = Calibration(mean_abs_residual=0.2, band_80=(0.3, 0.4), band_95=(0.5, 0.6), threshold_errors=6.0)
     engine = Engine(HalfTrend(card(calibration=calibrated)), RESIDUAL)
     verdicts = engine.ingest(batch(calm(6)))
     assert verdicts.outcome.tolist() == [Outcome.WARMING_UP] * 4 + [Outcome.SCORED] * 2

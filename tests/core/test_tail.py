@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from forewarn.core import anomalies
+from forewarn.core import anomalies, deviations
 from forewarn.core.alerts import AlertCleared, AlertRaised, AlertUpdated, Kind, SeriesEvicted
 from forewarn.core.card import BLOCKS
 from forewarn.core.deviations import STREAMS
@@ -15,16 +15,16 @@ from forewarn.core.engine import Engine
 from forewarn.core.ports import Forecast
 from forewarn.core.readings import Batch, SeriesKey
 from forewarn.core.rules import Limits, Rules
+from forewarn.core.slots import Column, Table
 from forewarn.core.snapshot import Snapshot
 from tests.core.scalar import Said, ScalarSeries
+from tests.core.scalar_tail import ScalarTail
 from tests.core.streams import Log, Row, batch, cut, entry, stream
 from tests.forecasters import HalfTrend, card
 
 KEY = SeriesKey("d0", "temperature")
 LIMITS = Limits(low=-100.0, high=100.0, max_rate_per_s=30.0)
-TAIL = Rules(
-    sensitivity=7.0, clear_after=2, stuck_min_run=6, update_every_s=300.0, accept_after=40, limits=(LIMITS,)
-)
+TAIL = Rules(sensitivity=7.0, clear_after=2, stuck_min_run=6, update_every_s=300.0, accept_after=40, limits=(LIMITS,))
 
 
 def walk(seed: int, n: int, step_s: float = 300.0) -> list[Row]:
@@ -52,6 +52,14 @@ def doors(seed: int, n: int) -> list[Row]:
     return [Row(KEY, t, t, float(count)) for t, count in zip(at.tolist(), counts, strict=True)]
 
 
+def spikes(seed: int, n: int) -> list[Row]:
+    """Noise with a spike in about every 70th reading: more excursions than are remembered."""
+    noise = np.random.default_rng(seed).normal(20.0, 0.1, n)
+    noise[150::70] += np.random.default_rng(seed).uniform(2.0, 4.0, len(noise[150::70]))
+    at = 1.7e9 + 300.0 * np.arange(float(n))
+    return [Row(KEY, t, t, value) for t, value in zip(at.tolist(), noise.tolist(), strict=True)]
+
+
 def follow(rows: list[Row], rules: Rules) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]], Counter[str]]:
     """What the scalar reference says: verdicts, changes of alerts, and the branches that it went through."""
     said = {row.key: ScalarSeries(HalfTrend(), rules, 8.0, absolute=False, limits=rules.limits[0]) for row in rows}
@@ -70,7 +78,8 @@ def follow(rows: list[Row], rules: Rules) -> tuple[list[tuple[object, ...]], lis
 
 def _numbers(said: Said) -> tuple[object, ...]:
     forecast = [None if np.isnan(x) else x for x in (said.expected, said.lower, said.upper)]
-    return (said.status, *forecast, said.score, said.alert)
+    news = 0.0 if said.unusual is None else said.unusual.score
+    return (said.status, *forecast, said.score, news, said.alert)
 
 
 def _about(said: Said, change: tuple[str, str]) -> tuple[object, ...]:
@@ -122,6 +131,30 @@ def test_the_tail_judge_agrees_with_the_scalar_reference_on_a_series_that_hardly
     found, told = judge(rows, TAIL)
     assert found == verdicts
     assert sorted(told, key=str) == sorted(changes, key=str)
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [(walk(4, 3000), {"level_1_50", "day_25", "volatility_12"}), (spikes(0, 4000), {"level_1_50"})],
+    ids=["walk", "spikes"],
+)
+def test_every_reading_is_explained_as_the_scalar_reference_does(rows: list[Row], expected: set[str]) -> None:
+    state = Table(anomalies.COLUMNS, {"resolution": Column(np.float64, (), 0.01)}).take(np.array([0]))
+    scalar, last_at, streams = ScalarTail(), np.nan, set()
+    for i, row in enumerate(rows):
+        at, value, interval = np.array([row.at]), np.array([row.value]), np.array([row.at - last_at])
+        found = anomalies.judge(state, at, value, interval)
+        deviations.expect(state, None, np.zeros(1, np.bool_))
+        wanted = scalar.take(row.at, row.value, float(interval[0]), 0.01)
+        scalar.expect(None)
+        said = (found.score.item(), found.z.item(), found.warm.item(), found.since_at.item())
+        assert said == (wanted.score, wanted.z, wanted.warm, wanted.since_at), i
+        if wanted.z > 0:
+            about = (STREAMS[found.stream.item()].name, found.observed.item(), found.usual.item())
+            assert about == (wanted.stream, wanted.observed, wanted.usual), i
+        streams |= {wanted.stream} if wanted.z > 0 else set()
+        last_at = row.at
+    assert expected <= streams
 
 
 def test_the_series_above_go_through_every_branch_of_the_reference() -> None:
@@ -239,9 +272,9 @@ class Answering(HalfTrend):
     def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
         with np.errstate(over="ignore", invalid="ignore"):
             usual = super().forecast(windows, spread)
-        return usual._replace(**{
-            name: np.full_like(getattr(usual, name), np.float32(x)) for name, x in self._answers.items()
-        })
+        return usual._replace(
+            **{name: np.full_like(getattr(usual, name), np.float32(x)) for name, x in self._answers.items()}
+        )
 
 
 def scores(values: NDArray[np.float64], forecaster: HalfTrend, at: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -252,10 +285,10 @@ def scores(values: NDArray[np.float64], forecaster: HalfTrend, at: NDArray[np.fl
     for e in verdicts.events:
         if not isinstance(e, SeriesEvicted):
             assert np.isfinite([e.alert.score, e.alert.threshold]).all()
-    return verdicts.score
+    return verdicts.anomaly_score
 
 
-MINUTES = 1.7e9 + 60.0 * np.arange(800)
+MINUTES = 1.7e9 + 60.0 * np.arange(800.0)
 GAUSSIAN = np.random.default_rng(0).normal(size=800)
 MAX = float(np.finfo(np.float32).max)
 
@@ -291,7 +324,18 @@ def test_the_unit_of_a_series_changes_no_score_but_by_rounding(level: float) -> 
 def test_absurd_readings_at_absurd_cadences_get_scores_that_are_numbers(
     values: NDArray[np.float64], step_s: float
 ) -> None:
-    scores(values, Answering(), 1.7e9 + step_s * np.arange(-len(values), 0))
+    scores(values, Answering(), 1.7e9 + step_s * np.arange(-float(len(values)), 0.0))
+
+
+def test_a_series_that_is_back_at_0_from_an_absurd_level_gets_scores_that_are_numbers() -> None:
+    state = Table(anomalies.COLUMNS, {"resolution": Column(np.float64, (), 5e-324)}).take(np.array([0]))
+    for i in range(100):
+        if i == 99:
+            state["level"][0, 3] = 1e25  # the slowest level is years from where it was, the fastest is not
+        found = anomalies.judge(state, MINUTES[i : i + 1], np.zeros(1), np.array([60.0]))
+        deviations.expect(state, None, np.zeros(1, np.bool_))
+    assert np.isfinite([found.score.item(), found.z.item()]).all()
+    assert found.z.item() > 0
 
 
 @pytest.mark.parametrize("first_at", [0.0, -1e15, -1e300])
@@ -317,7 +361,7 @@ def test_what_never_moved_or_moved_for_the_first_time_stands_out_in_nothing(
 class Persisting(HalfTrend):
     """It stays as it is."""
 
-    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:  # noqa: ARG002 - a port
         last = np.repeat(windows[:, -1, :1], 2, axis=1)
         return Forecast(last, last, np.zeros_like(last))
 

@@ -225,3 +225,14 @@ def test_a_calm_window_is_scaled_by_a_share_of_the_spread() -> None:
         assert found.context is not None
         ratio = np.log10(scale / spread + 1e-3) if spread else 2.0
         assert found.context.item() == pytest.approx(min(ratio, 2), abs=1e-3)
+
+
+@pytest.mark.parametrize("per_window", [False, True])
+def test_the_blocks_move_the_hidden_state_only_where_each_window_has_its_own_scale(per_window: bool) -> None:
+    network = Network(NetworkSpec(8, 1, 0, 3, units=4, per_window=per_window))
+    window = torch.from_numpy(np.random.default_rng(0).normal(size=(5, 8, 1)).astype(np.float32))
+    said = network.scaled_outputs(network.normalise(window, torch.ones(5)))
+    (said.block_mean.sum() + said.block_log_scale.sum()).backward()  # type: ignore[no-untyped-call] # as in the trainer
+    moved = [weight.grad is not None for weight in network.recurrent.parameters()]
+    assert moved == [per_window] * len(moved)
+    assert network.head.weight.grad is not None

@@ -24,7 +24,7 @@ from forewarn_training.linear import Ridge, fit_ridge
 from forewarn_training.model import Cell, Network, NetworkSpec, linear_network
 from forewarn_training.recipes import Name
 from forewarn_training.report import Story, render
-from forewarn_training.start import RATE, Start, starter_network, validation_error
+from forewarn_training.start import BLOCK_WEIGHT, RATE, Start, starter_network, validation_error
 from forewarn_training.trainer import Course, Recipe
 from forewarn_training.verdict import place
 
@@ -219,7 +219,7 @@ def _started(history: History, data: Dataset, plan: Plan) -> tuple[Network, Cour
 def _tuned(history: History, plan: Plan) -> tuple[Network, Course]:
     network = starter_network(plan.cut.horizon)
     data = prepare(history, replace(plan.cut, n_step=network.spec.n_step))
-    recipe = replace(plan.recipe, learning_rate=RATE * plan.recipe.learning_rate)
+    recipe = replace(plan.recipe, learning_rate=RATE * plan.recipe.learning_rate, block_weight=BLOCK_WEIGHT)
     return learn(data, network.spec, recipe, network=network, label="training on", progress=plan.progress)
 
 

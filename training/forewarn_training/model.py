@@ -182,8 +182,11 @@ class Network(nn.Module):
         hidden = self._hidden(normalised.inputs)
         if normalised.context is not None:
             hidden = self.joint(torch.cat([hidden, normalised.context], dim=1)).relu()
-        out: Tensor = self.head(self.dropout(hidden))
-        path, mean, log_scale = torch.split(out, [self.spec.horizon, N_BLOCK, N_BLOCK], dim=1)
+        hidden = self.dropout(hidden)
+        widths = [self.spec.horizon, N_BLOCK, N_BLOCK]
+        path, mean, log_scale = torch.split(self.head(hidden), widths, dim=1)
+        if not self.spec.per_window:  # the blocks only read the state: moving it cost the path a tenth on one series
+            _, mean, log_scale = torch.split(self.head(hidden.detach()), widths, dim=1)
         return Outputs(path, mean, log_scale.clamp(*LOG_SCALE_BOUNDS))
 
     def _hidden(self, scaled: Tensor) -> Tensor:

@@ -24,6 +24,8 @@ from forewarn_training.starter import SPEC
 Start = Literal["auto", "starter", "scratch"]
 # The peak of the learning rate, as a share of that of a training from scratch.
 RATE = 0.5
+# Its blocks move the hidden state too, which those of a training from scratch do not.
+BLOCK_WEIGHT = 0.05
 
 
 def obstacles(n_feature: int, horizon: int, given: Sequence[str]) -> list[str]:

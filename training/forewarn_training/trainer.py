@@ -53,7 +53,7 @@ class Recipe:
     seed: int = 0
     loss: Literal["mae", "mse"] = "mae"
     cycle: bool = True
-    block_weight: float = 0.05
+    block_weight: float = 0.01
 
 
 @dataclass(slots=True)

@@ -31,6 +31,7 @@ _POWER = 3.0
 _PEAKS = 16
 _NOTABLE = 1.0  # a fused score that counts as an excursion
 _APART = 50  # readings, between two excursions
+_PAUSE = 5  # readings, that end what is unusual: excursions chain up to days, which is no time to go and look at
 _HABIT = 0.25
 _DAY_S = 86_400.0
 _LONGEST_S = 1e9  # between two readings
@@ -50,9 +51,10 @@ COLUMNS = {
     "typical_interval": Column(np.float64, (), np.nan),  # median of the readings' own intervals, seconds
     "notable_peak": Column(np.float32, (), -1.0),  # of the present or last excursion of the fused score
     "notable_n": Column(np.int64, (), _NEVER),  # its last reading
-    "notable_at": Column(np.float64, (), np.nan),  # time of its first reading
     "n_notable": Column(np.int32),  # excursions before it
     "notable_peaks": Column(np.float32, (_PEAKS,), -1.0),
+    "unusual_n": Column(np.int64, (), _NEVER),  # the last reading that was notable
+    "unusual_at": Column(np.float64, (), np.nan),  # the first one of those that led to it without a pause
     "told_score": Column(np.float32),  # of the last reading that stood out
     "told_n": Column(np.int64, (), _NEVER),
     "anomaly_calm": Column(np.int64),
@@ -79,7 +81,7 @@ class Anomaly(NamedTuple):
         stream: index in `STREAMS` of the one with the largest share.
         observed: what came, of that stream, in the target's unit.
         usual: what was expected of it.
-        since_at: when the present excursion began, UTC epoch seconds; of a reading in none, its own time.
+        since_at: when it began, UTC epoch seconds; where nothing is unusual, the reading's own time.
     """
 
     score: Floats
@@ -106,10 +108,10 @@ def judge(state: State, at: Floats, value: Floats, interval_s: Floats) -> Anomal
     shares = tails.score(state, measured, warm) * _WEIGHTS
     fused = _fused(shares)
     stream = shares.argmax(axis=1)
-    z = _damped(state, at, fused)
+    z = _damped(state, fused)
     score = _held_back(state, z)
     observed, usual = _explanation(state, measured, stream)
-    since_at = np.where(state["n_taken"] - state["notable_n"] > _APART, at, state["notable_at"])
+    since_at = _since(state, at, fused)
     deviations.learn(state, value)
     return Anomaly(score, z, warm, stream, observed, usual, since_at)
 
@@ -161,7 +163,7 @@ def _fused(shares: Floats) -> Floats:
     return out
 
 
-def _damped(state: State, at: Floats, fused: Floats) -> Floats:
+def _damped(state: State, fused: Floats) -> Floats:
     """The z of each reading: habituation and cadence."""
     z = np.zeros(len(fused))
     (rows,) = np.nonzero(fused > 0)
@@ -180,8 +182,17 @@ def _damped(state: State, at: Floats, fused: Floats) -> Floats:
     state["n_notable"][rows] += kept
     state["notable_peak"][rows] = np.where(new, s, np.maximum(peak, s))
     state["notable_n"][rows] = nth
-    state["notable_at"][rows] = np.where(new, at[rows], state["notable_at"][rows])
     return z
+
+
+def _since(state: State, at: Floats, fused: Floats) -> Floats:
+    """When what is unusual about each reading began."""
+    nth = state["n_taken"]
+    since = np.where(nth - state["unusual_n"] > _PAUSE, at, state["unusual_at"])
+    notable = fused > _NOTABLE
+    state["unusual_at"] = np.where(notable, since, state["unusual_at"])
+    state["unusual_n"] = np.where(notable, nth, state["unusual_n"])
+    return since
 
 
 def _held_back(state: State, z: Floats) -> Floats:

@@ -25,8 +25,9 @@ COVERAGE = (0.80, 0.95)
 WARM_UP = 30
 MEMORY = 256
 CLIP = 4.0
-STEP = 0.05
+STEP = 0.2
 _GAUSSIAN = (1.606, 2.456)  # these quantiles of |x| over its mean, x Gaussian: 1.282 and 1.960 times sqrt(pi / 2)
+_LARGEST = 1e37  # error: float32 holds a band of it
 _MISS = 1.0 - np.array(COVERAGE)[:, None]
 _FACTOR = np.array(_GAUSSIAN)[:, None]
 
@@ -56,7 +57,7 @@ def learn(state: State, value: Floats) -> None:
     age = (state["n_history"][:, None] - every * np.arange(n_path)) % (every * n_path)  # since each path was made
     row, path = np.nonzero(age < horizon)
     lead = age[row, path]
-    error = np.abs(value[row] - state["paths"][row, path, lead])
+    error = np.minimum(np.abs(value[row] - state["paths"][row, path, lead]), _LARGEST)
     seen = np.isfinite(error)
     row, lead, error = row[seen], lead[seen], error[seen]
     n, mean = state["n_lead"][row, lead], state["lead_error"][row, lead].astype(np.float64)
