@@ -1,6 +1,7 @@
 # make demo   a broker, a simulated fleet and the daemon, live, on a machine that has only Python 3.11+
 # make test   the whole suite (installs the training extra with the CPU build of torch)
 # make lint   ruff, mypy strict, import-linter
+# make quality   measures the alerts on public data and writes the tables in docs (half an hour; ARGS="nab quiet" for parts)
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,7 +10,7 @@ BIN := .venv/bin
 TORCH := torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cpu --retries 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench quality clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -42,6 +43,13 @@ lint: .venv/test
 
 bench: .venv/test
 	$(BIN)/python -m tests.bench.throughput $(ARGS)
+
+.venv/quality: .venv/test
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[quality]' -c constraints.txt
+	touch $@
+
+quality: .venv/quality
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.quality $(ARGS)
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

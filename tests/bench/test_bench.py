@@ -30,16 +30,16 @@ def lossless(mosquitto: Mosquitto) -> Iterator[Mosquitto]:  # noqa: ARG001 - ski
         yield broker
 
 
-@pytest.mark.parametrize("name", sorted(CANDIDATES))
+@pytest.mark.parametrize(("name", "detector"), [("forewarn", "residual"), ("forewarn", "tail"), ("naive", "residual")])
 def test_each_candidate_counts_what_it_is_sent_and_tells_a_probe(
-    lossless: Mosquitto, tmp_path: Path, name: str
+    lossless: Mosquitto, tmp_path: Path, name: str, detector: str
 ) -> None:
     candidate, alert_topic = CANDIDATES[name]
-    measured = candidate(lossless.port, TINY, tmp_path, split_cores()[0])
+    measured = candidate(lossless.port, TINY, tmp_path, split_cores()[0], detector)
     load = Load(100)
     with measured, Wire(lossless.host, lossless.port, "load") as wire, Subscriber(lossless, alert_topic) as alerts:
         prime(wire, measured, load)
-        took, lost = flood(wire, measured, [load.round(20.0 + 0.01 * (i % 7)) for i in range(40)], in_flight=5000)
+        took, lost = flood(wire, measured, [load.round(20.0 + 0.01 * (i % 7)) for i in range(65)], in_flight=5000)
         assert (took > 0, lost) == (True, 0)
         load.advance(1.0)
         wire.send(load.reading(7, 80.0))

@@ -11,11 +11,12 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from forewarn.adapters.onnx_forecaster import resolve_model
 from forewarn.demo.broker import HOST, free_port
 from tests.bench.load import N_DEVICE, Load, flood, prime, probe
 from tests.bench.measured import Measured, split_cores
@@ -35,7 +36,7 @@ dialect = "json"
 value = "value"
 time = "time"
 [alerts]
-detector = "residual"
+detector = "{detector}"
 threshold_mode = "absolute"
 threshold = 30.0
 [metrics]
@@ -87,7 +88,7 @@ def measure(measured: Measured, broker: Mosquitto, alert_topic: str, arguments: 
         )
 
 
-def naive(port: int, model: Path, folder: Path, core: set[int]) -> Measured:
+def naive(port: int, model: Path, folder: Path, core: set[int], detector: str) -> Measured:  # noqa: ARG001 - it has one
     """`tests/bench/naive.py`."""
     count_port = free_port()
     options = ["--port", str(port), "--count-port", str(count_port), "--model", str(model)]
@@ -101,11 +102,12 @@ def naive(port: int, model: Path, folder: Path, core: set[int]) -> Measured:
     )
 
 
-def forewarn(port: int, model: Path, folder: Path, core: set[int]) -> Measured:
+def forewarn(port: int, model: Path, folder: Path, core: set[int], detector: str) -> Measured:
     """`forewarn run` with its journal; metrics of single devices are off, since the counter is read often."""
     metrics_port = free_port()
     settings = folder / "forewarn.toml"
-    settings.write_text(SETTINGS.format(port=port, model=model, metrics_port=metrics_port, folder=folder))
+    places = {"port": port, "metrics_port": metrics_port, "model": model, "folder": folder}
+    settings.write_text(SETTINGS.format(detector=detector, **places))
     (folder / "state.sqlite").unlink(missing_ok=True)
     return Measured(
         "forewarn",
@@ -117,7 +119,7 @@ def forewarn(port: int, model: Path, folder: Path, core: set[int]) -> Measured:
     )
 
 
-CANDIDATES: dict[str, tuple[Callable[[int, Path, Path, set[int]], Measured], str]] = {
+CANDIDATES: dict[str, tuple[Callable[[int, Path, Path, set[int], str], Measured], str]] = {
     "naive": (naive, "naive/alerts/#"),
     "forewarn": (forewarn, "forewarn/+/alerts/#"),
 }
@@ -160,32 +162,42 @@ def table(results: dict[str, list[Round]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Run and print."""
+def options(command_line: Sequence[str] | None = None) -> argparse.Namespace:
+    """What is asked for on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, help="default: one made for the benchmark by forewarn-train's exporter")
+    parser.add_argument("--model", help="`starter` or a file; default: one made for the benchmark by the exporter")
+    parser.add_argument("--detector", choices=("tail", "residual"), default="residual", help="the judge of forewarn")
     parser.add_argument("--repeat", type=int, default=3, help="rounds of each candidate")
     parser.add_argument("--rounds", type=int, default=200, help="readings of each device in a round")
     parser.add_argument("--in-flight", type=int, default=15_000, help="most readings sent and not yet handled")
     parser.add_argument("--rate", type=float, default=5000.0, help="readings a second while latency is measured")
     parser.add_argument("--probes", type=int, default=200, help="latency samples in a round")
     parser.add_argument("--only", choices=sorted(CANDIDATES))
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(command_line)
     if arguments.probes > N_DEVICE // 2:
         parser.error(f"--probes {arguments.probes}: at most {N_DEVICE // 2}, each is a device of its own")
+    return arguments
+
+
+def run(arguments: argparse.Namespace) -> dict[str, list[Round]]:
+    """The rounds of each candidate, printed as they end."""
+    own = os.sched_getaffinity(0)
     core, others = split_cores()
-    os.sched_setaffinity(0, others)
     results: dict[str, list[Round]] = {name: [] for name in CANDIDATES if arguments.only in (None, name)}
-    with tempfile.TemporaryDirectory(prefix="forewarn-bench-") as folder, lossless_broker() as broker:
-        model = arguments.model or made_model(Path(folder))
-        for _ in range(arguments.repeat):
-            for name, rounds in results.items():
-                candidate, alert_topic = CANDIDATES[name]
-                measured = candidate(broker.port, model, Path(folder), core)
-                rounds.append(measure(measured, broker, alert_topic, arguments))
-                sys.stdout.write(f"{name} {rounds[-1]}\n")
-    sys.stdout.write(table(results) + "\n")
+    os.sched_setaffinity(0, others)
+    try:
+        with tempfile.TemporaryDirectory(prefix="forewarn-bench-") as folder, lossless_broker() as broker:
+            model = made_model(Path(folder)) if arguments.model is None else resolve_model(arguments.model)
+            for _ in range(arguments.repeat):
+                for name, rounds in results.items():
+                    candidate, alert_topic = CANDIDATES[name]
+                    measured = candidate(broker.port, model, Path(folder), core, arguments.detector)
+                    rounds.append(measure(measured, broker, alert_topic, arguments))
+                    sys.stdout.write(f"{name} {rounds[-1]}\n")
+    finally:
+        os.sched_setaffinity(0, own)
+    return results
 
 
 if __name__ == "__main__":
-    main()
+    sys.stdout.write(table(run(options())) + "\n")

@@ -1,0 +1,77 @@
+"""Measures what docs/quality.md and docs/quality-faults.md say of alerts, and writes its tables there.
+
+`make quality`, or for some parts `make quality ARGS="nab quiet"`. The data is `../shared` beside the repository.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from forewarn.simulate import Fault
+from tests.bench import faults
+from tests.bench.quality import corpus, cost, heldout, nab, pages, quiet
+from tests.brokers import MISSING_MOSQUITTO, mosquitto_path
+
+DOCS = corpus.ROOT / "docs"
+PARTS = ("nab", "heldout", "quiet", "faults", "cost")
+_PAGES = {"faults": DOCS / "quality-faults.md"}
+
+
+@cache
+def _corpus(shared: Path) -> nab.Corpus | None:
+    """The benchmark, None where it is not at hand."""
+    wanted = (shared / "data" / "nab", shared / "eval" / "nab_score.py", shared / "data" / "ett" / "ETTh1.csv")
+    return None if corpus.missing(*wanted) else nab.Corpus(shared)
+
+
+def tables(part: str, shared: Path) -> Iterator[tuple[str, str]]:
+    """The tables of one part by the name of their place; none where what they need is absent."""
+    if part == "faults":
+        yield "faults", _faults()
+    elif part == "cost":
+        if mosquitto_path() is None:
+            sys.stdout.write(f"left out: cost, {MISSING_MOSQUITTO}\n")
+        else:
+            yield "cost", cost.measure()
+    elif (corpus_ := _corpus(shared)) is not None:
+        if part == "nab":
+            yield "nab", nab.measure(corpus_)
+        elif part == "heldout":
+            yield "heldout", heldout.measure(corpus_)
+        else:
+            yield "quiet", quiet.measure_windows(corpus_)
+            yield "sensitivity", quiet.measure_sensitivity(corpus_)
+
+
+def _faults() -> str:
+    """Both judges on the faults that they find, and sensor faults and limits once."""
+    others = tuple(kind for kind in Fault if kind not in faults.JUDGED)
+    rows = [("`tail`", *row) for row in faults.rows("tail", faults.JUDGED)]
+    rows += [("`residual`", *row) for row in faults.rows("residual", faults.JUDGED)]
+    rows += [("a rule of its own", *row) for row in faults.rows("tail", others)]
+    note = pages.measured("the shipped starter", f"seed {faults.SEED}", "`make quality ARGS=faults`")
+    return note + pages.table(("Found by", *faults.HEADER), rows, left=2)
+
+
+def main() -> None:
+    """Measure the parts that are asked for."""
+    parser = argparse.ArgumentParser(prog="make quality", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; default: all")
+    parser.add_argument("--shared", type=Path, default=corpus.SHARED, help="folder with data/ and eval/ (%(default)s)")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    for part in arguments.parts or PARTS:
+        began = time.monotonic()
+        for name, text in tables(part, arguments.shared):
+            pages.put(_PAGES.get(part, DOCS / "quality.md"), name, text)
+            sys.stdout.write(f"\n{text}\n\n")
+        sys.stdout.write(f"{part}: {time.monotonic() - began:.0f} s\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
