@@ -281,7 +281,6 @@ UNUSUAL = alert(
     usual=-18.1,
     since_at=-6200.0,
     once_in_months=5.2,
-    score=3.4,
 )
 AHEAD = alert(kind=Kind.FORECAST_LIMIT, limit=-15.0, lead_s=2400.0, probability=0.874, score=0.874, threshold=0.8)
 
@@ -335,6 +334,7 @@ AHEAD = alert(kind=Kind.FORECAST_LIMIT, limit=-15.0, lead_s=2400.0, probability=
                 "(about 5 times a month)"
             ),
         ),
+        (AlertUpdated(replace(UNUSUAL, score=0.0)), "freezer-3 seems to be as usual again: 9.8 °C"),
         (AlertCleared(replace(UNUSUAL, at=8200.0)), "freezer-3 is as usual again after 2.0 h: 9.8 °C"),
         (
             AlertRaised(STUCK),

@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from forewarn.core.alerts import Alert, AlertRaised, Kind, Severity
+from forewarn.core.alerts import ABOUT, Alert, AlertRaised, Kind, Severity
 from forewarn.core.card import ModelCard
 from forewarn.core.readings import SeriesKey
 from forewarn.inputs.decoder import Decoder, Input, Reading
@@ -69,7 +69,9 @@ def test_the_sentence_of_the_example_is_the_one_of_its_numbers() -> None:
     }
     times = {name: example[name] for name in ("at", "received_at", "raised_at", "window_started_at")}
     series = SeriesKey(example["device"], example["metric"])
-    alert = Alert(example["id"], Kind.RESIDUAL, Severity.CRITICAL, series, 0, **numbers, **times)
+    about = {name: example[name] for name in ABOUT}
+    kind, severity = Kind(example["kind"]), Severity(example["severity"])
+    alert = Alert(example["id"], kind, severity, series, 0, **numbers, **times, **about)
     assert sentence(AlertRaised(alert), example["unit"]) == example["sentence"]
     assert example["residual"] == pytest.approx(example["value"] - example["expected"])
 

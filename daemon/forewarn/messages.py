@@ -174,6 +174,8 @@ def _anomaly(name: str, change: AlertChange, unit: str) -> str:
     alert = change.alert
     if isinstance(change, AlertCleared):
         return f"{name} is as usual again after {span(alert.duration_s)}: {_quantity(alert, unit)}"
+    if isinstance(change, AlertUpdated) and alert.score <= alert.threshold:
+        return f"{name} seems to be as usual again: {_quantity(alert, unit)}"  # but not for long enough to clear
     stream = _STREAMS[alert.stream or ""]
     observed, usual = (f"{number} {unit}".rstrip() for number in _pair(alert))
     told = {
