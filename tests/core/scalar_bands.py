@@ -18,6 +18,8 @@ class ScalarBands:
     def __init__(self, horizon: int) -> None:
         n_kept = max(1, min(horizon, bands.KEPT // horizon))
         self.every, self.n_kept = math.ceil(horizon / n_kept), n_kept
+        while any(self.every % divisor == 0 for divisor in (2, 3, 5)):
+            self.every += 1
         self.count = 0  # readings in the window so far
         self.kept: dict[int, list[float]] = {}  # forecasts by the count when they were made
         self.n = [0] * horizon

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from forewarn.simulate import Fault
 from tests.bench import faults
-from tests.bench.quality import corpus, cost, heldout, nab, pages, quiet
+from tests.bench.quality import bands, corpus, cost, heldout, nab, pages, quiet
 from tests.brokers import MISSING_MOSQUITTO, mosquitto_path
 
 DOCS = corpus.ROOT / "docs"
-PARTS = ("nab", "heldout", "quiet", "faults", "cost")
+PARTS = ("nab", "heldout", "quiet", "bands", "faults", "cost")
 _PAGES = {"faults": DOCS / "quality-faults.md"}
 
 
@@ -41,6 +41,8 @@ def tables(part: str, shared: Path) -> Iterator[tuple[str, str]]:
             yield "nab", nab.measure(corpus_)
         elif part == "heldout":
             yield "heldout", heldout.measure(corpus_)
+        elif part == "bands":
+            yield "bands", bands.measure(corpus_)
         else:
             yield "quiet", quiet.measure_windows(corpus_)
             yield "sensitivity", quiet.measure_sensitivity(corpus_)
