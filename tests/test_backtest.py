@@ -30,6 +30,11 @@ def test_probation_takes_the_first_readings_of_each_device(devices: list[str], p
         assert counted[rows].tolist() == [False] * n + [True] * (len(rows) - n)
 
 
+def test_a_share_counts_for_at_most_750_readings_and_a_number_for_what_it_says() -> None:
+    assert np.count_nonzero(~counted_rows(["a"] * 10_000, 0.15)) == 750
+    assert np.count_nonzero(~counted_rows(["a"] * 10_000, 1500.0)) == 1500
+
+
 def test_an_alert_in_probation_is_learnt_from_but_neither_counted_nor_told(tmp_path: Path) -> None:
     path = history_file(tmp_path, spikes=(100, 300))
     everything, later = judged(path), judged(path, probation=0.5)

@@ -37,6 +37,9 @@ JUDGES = frozenset({"anomaly", "residual"})
 """Kinds of alert that a judge of the forecast raises; the others are sensor faults and limits."""
 
 MONTH_S = 30.4 * 86_400
+PROBATION_MOST = 750
+"""Of a probation that is given as a share: so does the Numenta Anomaly Benchmark (Lavin and Ahmad 2015,
+arXiv:1510.03336). No judge needs longer to know a device."""
 _CHUNK = 1024
 _SHOWN = 20
 
@@ -183,7 +186,8 @@ def backtest(
         rules: of the alerts; the cap on devices does not count here.
         history: the file.
         unit: of the target; None is the model's own.
-        probation: how many readings of each device do not count, or which share of them where it is below 1.
+        probation: how many readings of each device do not count, or which share of them where it is below 1; a share
+            counts for at most `PROBATION_MOST` readings.
         progress: whether a bar is shown.
     """
     series = {device: SeriesKey(device, history.target) for device in history.device}
@@ -209,7 +213,8 @@ def counted_rows(device: Sequence[str], probation: float) -> Mask:
     n_row = np.bincount(codes, minlength=1)
     nth = np.empty(len(codes), np.int64)
     nth[order] = np.arange(len(codes)) - np.repeat(np.cumsum(n_row) - n_row, n_row)
-    left_out = np.floor(probation * n_row) if probation < 1 else np.full(n_row.shape, probation)
+    share = np.minimum(np.floor(probation * n_row), PROBATION_MOST)
+    left_out = share if probation < 1 else np.full(n_row.shape, probation)
     counted: Mask = nth >= left_out[codes]
     return counted
 

@@ -107,7 +107,7 @@ def _add_backtest(commands: Commands) -> None:
         type=_probation,
         default=0.0,
         metavar="N|FRACTION",
-        help="readings of each device at the start that do not count, or their share where it is below 1",
+        help="readings of each device at the start that do not count, or their share (750 at most) where it is below 1",
     )
     parser.add_argument("--labels", type=Path, metavar="FILE", help="windows in which something happened, JSON or CSV")
     parser.add_argument("--out", type=Path, metavar="FILE", help="a row of scores for each row of the history, CSV")

@@ -2,8 +2,8 @@
 
 Rules that hold here:
 
-- What was forecast is kept and compared with the readings that follow: with 24 leads every seventh forecast, so that each
-  reading teaches three or four leads. At most `KEPT` numbers are kept, or one forecast.
+- What was forecast is kept and compared with the readings that follow: with 24 leads every seventh forecast, so that
+  each reading teaches three or four leads. At most `KEPT` numbers are kept, or one forecast.
 - A half-width follows its quantile of |error| by online subgradient steps on the pinball loss, as in adaptive conformal
   prediction (Gibbs and Candes 2021, arXiv:2106.00170; Angelopoulos et al. 2023, arXiv:2307.16895), with steps in units
   of the recent error. It starts from the model's calibration, where it has one, else from the error so far, taken as
@@ -99,6 +99,6 @@ def half_widths(table: Table, slots: Slots) -> Floats:
 
 
 def _every(n_path: int, horizon: int) -> int:
-    """A path is kept of every so many readings: a number without 2, 3 and 5 in it, so as to meet every hour of a day."""
+    """A path is kept of every so many readings: a number without 2, 3 and 5 in it, to meet every hour of a day."""
     least = math.ceil(horizon / n_path)
     return next(every for every in range(least, least + 30) if math.gcd(every, 30) == 1)

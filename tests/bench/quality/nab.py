@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from forewarn.adapters.onnx_forecaster import STARTER, load_model
+from forewarn.backtest import counted_rows
 from forewarn.core.anomalies import threshold_of
 from forewarn.core.ports import Forecaster
 from forewarn.core.readings import Floats, Mask
@@ -26,8 +27,8 @@ from tests.bench.quality.lockstep import judge
 from tests.bench.quality.scoring import PROFILES, Layout, Practice, Scorer, write_results
 
 SEEDS = (0, 1, 2)
-SHARE, MOST = 0.15, 750
-"""The benchmark's probation: this share of a file, at most so many rows."""
+SHARE = 0.15
+"""The benchmark's probation; see `backtest.PROBATION_MOST`."""
 PUBLISHED = {  # standard and reward-low-FP on these 31 files, as the benchmark's own result files give them
     "ARTime": ("78.9", "70.0"),
     "CAD OSE": ("74.1", "71.0"),
@@ -86,9 +87,9 @@ class Corpus:
             return self.scorer.run(Path(folder), self.folder)
 
 
-def in_probation(scores: Sequence[Floats | Mask], most: float = MOST) -> list[Floats]:
+def in_probation(scores: Sequence[Floats | Mask]) -> list[Floats]:
     """The same with 0 in the probation of each file."""
-    return [np.where(np.arange(len(score)) < min(int(SHARE * len(score)), most), 0.0, score) for score in scores]
+    return [np.where(counted_rows([""] * len(score), SHARE), score, 0.0) for score in scores]
 
 
 def starter(seed: int) -> Path:
@@ -145,17 +146,10 @@ def measure(corpus: Corpus) -> str:
     numbers = {name: _numbers(corpus, corpus.said(name)) for name in DETECTORS}
     rows = [[name, *_shown(numbers[name])] for name in STARTERS]
     rows.append(["**mean of the three**", *_shown(_mean([numbers[name] for name in STARTERS]))])
-    longer = [_numbers(corpus, _with_longer_probation(corpus.said(name))) for name in STARTERS]
-    rows.append(["the same, 15 % of every file in probation", *_shown(_mean(longer))])
     rows += [[name, *_shown(numbers[name])] for name in DETECTORS if name not in STARTERS]
     rows += [[f"{name} (published)", *scores, *["-"] * 7][: len(HEADER)] for name, scores in PUBLISHED.items()]
     note = pages.measured(f"starters of seeds {SEEDS}", f"river {version('river')}", "`make quality ARGS=nab`")
     return note + pages.table(HEADER, rows)
-
-
-def _with_longer_probation(judged: Judged) -> Judged:
-    alerts = None if judged.alerts is None else [alert > 0 for alert in in_probation(judged.alerts, np.inf)]
-    return Judged(in_probation(judged.scores, np.inf), alerts, judged.threshold)
 
 
 def _numbers(corpus: Corpus, judged: Judged) -> list[float]:
@@ -174,7 +168,7 @@ def _mean(rows: Sequence[Sequence[float]]) -> list[float]:
 
 
 def _shown(numbers: Sequence[float]) -> list[str]:
-    formats = (".1f", ".1f", ".1f", ".2f", ".4g", ".2f", ".2f", ".0f")
+    formats = (".1f", ".1f", ".1f", ".2f", ".3g", ".2f", ".2f", ".0f")
     return [format(number, form) if np.isfinite(number) else "-" for number, form in zip(numbers, formats, strict=True)]
 
 
