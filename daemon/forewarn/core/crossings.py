@@ -7,6 +7,10 @@ Rules that hold here:
   the forecast beyond the limit, 1 - exp(-d/b)/2 for d >= 0, else exp(d/b)/2. An alert's probability is the largest of
   the path's leads, a lower bound for "within the horizon".
 - A longer lead is never taken to err less than a shorter one.
+- A rise or fall such as the series hardly ever had goes on in a straight line, whatever the model says: models expect
+  what they never saw to come back. So it is where a line through the window explains `STRAIGHT` of its variance and
+  rises by `STEEP` times the usual change from a window's begin to its end. The errors to expect are then those of the
+  extended line (Draper and Smith 1998, Applied Regression Analysis, section 1.4).
 - Raised where the probability is above the setting at `CONFIRM` readings in a row; ended where no lead of the path is
   beyond the limit for `clear_after` readings in a row, or at once where the limit is passed.
 - The lead time is that of the first lead whose forecast is beyond the limit: so many readings, at the median time that
@@ -14,6 +18,7 @@ Rules that hold here:
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,13 +30,75 @@ from forewarn.core.rulings import Ruling, held
 from forewarn.core.slots import Column, State
 
 CONFIRM = 2
+STRAIGHT = 0.8
+STEEP = 4.0
+_FEWEST = 8  # readings that a line is drawn through
+_MEMORY = 1024
+_WARM_UP = 64
 _LEAST_SPREAD = 1e-12
 
 
 COLUMNS = {
     "n_ahead": Column(np.int64),  # readings in a row with a probability above the setting
     "ahead_calm": Column(np.int64),
+    "usual_rise": Column(np.float64),  # mean |change| from a window's begin to its end
+    "n_rise": Column(np.int64),
 }
+
+
+def learn(state: State, target: int) -> None:
+    """Take in how much the target changed from the begin of each full window to its end."""
+    window = state["window"][:, :, target].astype(np.float64)
+    full = state["filled"] == window.shape[1]
+    rise, n, known = np.abs(window[:, -1] - window[:, 0]), state["n_rise"], state["usual_rise"]
+    rise = np.where(n >= _WARM_UP, np.minimum(rise, STEEP * known), rise)
+    share = np.maximum(1.0 / (n + 1.0), 1.0 / _MEMORY)
+    state["usual_rise"] = np.where(full, known + (rise - known) * share, known)
+    state["n_rise"] = n + full
+
+
+class _Ahead(NamedTuple):
+    """`(n, horizon)`: what is expected, and the mean absolute error of that."""
+
+    path: Floats
+    error: Floats
+
+
+def _ahead(state: State, target: int) -> _Ahead:
+    """The model's path, or the straight line."""
+    path, error = state["forecast"].astype(np.float64), spread(state)
+    n_step = state["window"].shape[1]
+    if n_step < _FEWEST:
+        return _Ahead(path, error)
+    line = _line(state["window"][:, :, target].astype(np.float64), path.shape[1])
+    rises = np.abs(line.slope) * (n_step - 1) > STEEP * np.maximum(state["usual_rise"], state["resolution"])
+    known = (state["n_rise"] >= _WARM_UP) & (state["filled"] == n_step) & np.isfinite(path[:, 0])
+    steep = (known & rises & (line.explained > STRAIGHT))[:, None]
+    return _Ahead(np.where(steep, line.path, path), np.where(steep, np.maximum(line.error, _LEAST_SPREAD), error))
+
+
+class _Line(NamedTuple):
+    """Straight lines through windows, extended over the horizon; `explained` is the share of the variance."""
+
+    slope: Floats
+    explained: Floats
+    path: Floats
+    error: Floats
+
+
+def _line(window: Floats, horizon: int) -> _Line:
+    n = window.shape[1]
+    step = np.arange(n) - (n - 1) / 2
+    mean = window.sum(axis=1) / n
+    away = window - mean[:, None]
+    square = float((step * step).sum())
+    slope = (away * step).sum(axis=1) / square
+    total = (away * away).sum(axis=1)
+    left = np.maximum(total - slope * slope * square, 0.0)
+    ahead = step[-1] + np.arange(1.0, horizon + 1.0)
+    scatter = np.sqrt(left / (n - 2))[:, None] * np.sqrt(1.0 + 1.0 / n + ahead * ahead / square)
+    explained = np.where(total > 0, 1.0 - left / np.where(total > 0, total, 1.0), 0.0)
+    return _Line(slope, explained, mean[:, None] + slope[:, None] * ahead, math.sqrt(2 / math.pi) * scatter)
 
 
 def spread(state: State) -> Floats:
@@ -40,13 +107,13 @@ def spread(state: State) -> Floats:
     return np.maximum(np.maximum.accumulate(error, axis=1), _LEAST_SPREAD)
 
 
-def rule(state: State, value: Floats, active: Mask, rules: Rules) -> Ruling:
+def rule(state: State, value: Floats, target: int, active: Mask, rules: Rules) -> Ruling:
     """Judge the path that was forecast from the readings up to this one."""
     n = len(value)
     above, below = state["limit_above"], state["limit_below"]
-    path = state["forecast"].astype(np.float64)
+    path, error = _ahead(state, target)
     over = np.maximum(path - above[:, None], below[:, None] - path)
-    margin = np.where(np.isfinite(over), over, -np.inf) / spread(state)
+    margin = np.where(np.isfinite(over), over, -np.inf) / error
     most = margin.max(axis=1)
     passed = (value > above) | (value < below)
     likely = ~passed & (most > quantile(rules.limit_probability)) & (state["n_residual"] >= WARM_UP)

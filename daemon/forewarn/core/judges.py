@@ -106,7 +106,8 @@ class Judges:
         bands.restart(state, ~teaches)
         anomaly = self._take_some(state, readings, teaches)
         if self._rules.limits:
-            rulings[Kind.FORECAST_LIMIT] = crossings.rule(state, value, was(state, Kind.FORECAST_LIMIT), self._rules)
+            before = was(state, Kind.FORECAST_LIMIT)
+            rulings[Kind.FORECAST_LIMIT] = crossings.rule(state, value, self._target, before, self._rules)
         if anomaly is None:
             ruling = residuals.rule(state, expectation, was(state, Kind.RESIDUAL), self._rules)
             rulings[Kind.RESIDUAL] = ruling
@@ -182,6 +183,8 @@ class Judges:
             path = forecast.path
             state["forecast"][full] = np.where(np.isfinite(path), path, np.nan)  # it may overflow on absurd levels
         bands.follow(state, full)
+        if self._rules.limits:
+            crossings.learn(state, self._target)
         if self._tail:
             deviations.expect(state, forecast, full)
         return anomaly
