@@ -21,7 +21,7 @@ from forewarn.errors import PayloadError
 from forewarn.inputs.topics import checked_name
 from forewarn.messages import AlertChange, Outgoing, Phrasebook, sentence, span
 from tests.core.streams import batch, stream
-from tests.forecasters import HalfTrend
+from tests.forecasters import HalfTrend, card
 
 SCHEMAS = Path(__file__).parents[1] / "docs" / "schema"
 MODEL = {"name": "test", "version": "1", "sha256": "0" * 64}
@@ -85,12 +85,23 @@ def alert(**changes: Any) -> Alert:  # noqa: ANN401 - any field
     return replace(of, **changes)
 
 
+class Moved(HalfTrend):
+    """Says that a reading which moved by more than 6 does not go together with the others."""
+
+    def __init__(self) -> None:
+        super().__init__(replace(card(), multivariate=True))
+
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
+        moved = np.abs(windows[:, -1] - windows[:, -2]) / np.float32(6.0)
+        return super().forecast(windows, spread)._replace(t_squared=moved)
+
+
 # -- what the engine makes ------------------------------------------------------------------------------------------
 
 
 def messages(seed: int, rules: Rules = QUICK, n: int = 400, n_device: int = 6) -> Iterator[tuple[str, Outgoing]]:
     """Every message that a random stream gives rise to, with the name of its schema."""
-    engine, phrases = Engine(HalfTrend(), rules), PHRASES
+    engine, phrases = Engine(Moved(), rules), PHRASES
     rows = stream(seed, n=n, n_device=n_device)
     for start in range(0, len(rows), 25):
         part = batch(rows[start : start + 25])
@@ -170,6 +181,7 @@ def test_an_alert_is_the_same_from_schema_to_sentence() -> None:
         "lead_s": None,
         "probability": None,
         "conversion": None,
+        "feature": None,
         "stream": None,
         "observed": None,
         "usual": None,
@@ -213,14 +225,14 @@ def test_what_is_not_finite_is_null() -> None:
     )
 
 
-class Wild(HalfTrend):
+class Wild(Moved):
     """A model that goes out of its mind."""
 
     def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
         self.calls += 1
         odd = np.array([np.nan, np.inf, -np.inf, 3.4e38, 1e-45], np.float32)[self.calls % 5]
         sane = super().forecast(windows, spread)
-        return Forecast(*(np.where(windows[:, :2, 0] > 4.0, odd, column) for column in sane))
+        return Forecast(*(np.where(windows[:, : column.shape[1], 0] > 4.0, odd, column) for column in sane))
 
 
 @given(
@@ -282,6 +294,7 @@ UNUSUAL = alert(
     since_at=-6200.0,
     once_in_months=5.2,
 )
+APART = alert(kind=Kind.MULTIVARIATE, score=2.34, threshold=1.0, feature="pressure", observed=3.14159)
 AHEAD = alert(kind=Kind.FORECAST_LIMIT, limit=-15.0, lead_s=2400.0, probability=0.874, score=0.874, threshold=0.8)
 
 
@@ -339,6 +352,21 @@ AHEAD = alert(kind=Kind.FORECAST_LIMIT, limit=-15.0, lead_s=2400.0, probability=
         (
             AlertRaised(STUCK),
             "freezer-3 has read exactly 9.8 °C 24 times in a row; 20 is the most to expect of it",
+        ),
+        (
+            AlertRaised(APART),
+            (
+                "freezer-3: its features do not go together as in the training (T² is 2.3 times its limit); pressure, "
+                "which reads 3.142, contributes most"
+            ),
+        ),
+        (
+            AlertUpdated(replace(APART, score=0.4)),
+            "freezer-3: its features seem to go together as in the training again",
+        ),
+        (
+            AlertCleared(replace(APART, score=0.4, at=8200.0)),
+            "freezer-3: its features go together as in the training again, after 2.0 h",
         ),
         (AlertCleared(replace(STUCK, at=8200.0)), "freezer-3 moves again after 2.0 h: 9.8 °C"),
         (AlertRaised(SILENT), "freezer-3 has been silent for 12 min; 45 s is the most to expect of it"),

@@ -359,7 +359,7 @@ def test_whatever_is_given_there_are_settings_or_printable_lines(
 def test_every_setting_of_alerts_and_faults_reaches_the_rules() -> None:
     alerts = AlertSettings.model_validate(
         {
-            "detector": "residual", "sensitivity": 0.5,
+            "detector": "residual", "sensitivity": 0.5, "multivariate": False,
             "threshold_mode": "absolute", "threshold": 1.5, "clear_ratio": 0.25, "clear_after": 7, "raise_after": 4,
             "raise_within": 6, "critical_ratio": 3.5, "update_every_s": 12.0,
             "overrides": [
@@ -387,6 +387,7 @@ def test_every_setting_of_alerts_and_faults_reaches_the_rules() -> None:
             Override("*", "*", Threshold(2.0, absolute=False)),
         ),
         raise_after=4, raise_within=6, clear_ratio=0.25, clear_after=7, critical_ratio=3.5, update_every_s=12.0,
+        multivariate=False,
         stuck=False, stuck_min_run=9, stuck_factor=8.0, silent=False, silent_factor=7.0, silent_min_s=6.0,
         unit_change=False, accept_after=30, limit_probability=0.9,
         limits=(

@@ -33,9 +33,6 @@ COLUMNS = (
     *("timestamp", "device", "value", "expected", "lower", "upper", "residual"),
     *("anomaly_score", "alert", "status"),
 )
-JUDGES = frozenset({"anomaly", "residual"})
-"""Kinds of alert that a judge of the forecast raises; the others are sensor faults and limits."""
-
 MONTH_S = 30.4 * 86_400
 PROBATION_MOST = 750
 """Of a probation that is given as a share: so does the Numenta Anomaly Benchmark (Lavin and Ahmad 2015,
@@ -105,8 +102,8 @@ class Backtest:
         return "anomaly" if self.rules.detector == "tail" else "residual"
 
     def of_judge(self) -> list[Alert]:
-        """Those of them that a judge of the forecast raised."""
-        return [event.alert for event in self.alerts if event.alert.kind in JUDGES]
+        """Those of them that this judge raised."""
+        return [event.alert for event in self.alerts if event.alert.kind == self.judge]
 
     @cached_property
     def device_months(self) -> float:

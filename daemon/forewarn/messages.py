@@ -92,6 +92,7 @@ class Phrasebook:
             "lead_s": alert.lead_s,
             "probability": alert.probability,
             "conversion": alert.conversion,
+            "feature": alert.feature,
             "stream": alert.stream,
             "observed": alert.observed,
             "usual": alert.usual,
@@ -208,6 +209,17 @@ def _rarity(months: float) -> str:
     return "about once a month on a sensor" if months > 0.7 else f"about {1 / max(months, 0.01):.0f} times a month"
 
 
+def _multivariate(name: str, alert: Alert, unit: str, ended: bool) -> str:  # noqa: ARG001 - the face of `_SENTENCES`
+    if ended:
+        return f"{name}: its features go together as in the training again, after {span(alert.duration_s)}"
+    if not alert.score > alert.threshold:
+        return f"{name}: its features seem to go together as in the training again"  # but not for long enough to clear
+    return (
+        f"{name}: its features do not go together as in the training (T² is {alert.score:.1f} times its limit); "
+        f"{alert.feature}, which reads {alert.observed:.4g}, contributes most"
+    )
+
+
 def _stuck(name: str, alert: Alert, unit: str, ended: bool) -> str:
     if ended:
         return f"{name} moves again after {span(alert.duration_s)}: {_quantity(alert, unit)}"
@@ -264,6 +276,7 @@ def _forecast_limit(name: str, alert: Alert, unit: str, ended: bool) -> str:
 
 
 _SENTENCES: Mapping[Kind, Callable[[str, Alert, str, bool], str]] = {
+    Kind.MULTIVARIATE: _multivariate,
     Kind.STUCK: _stuck,
     Kind.SILENT: _silent,
     Kind.RANGE: _range,

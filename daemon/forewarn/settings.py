@@ -173,6 +173,10 @@ class AlertSettings(_Section):
     )
     raise_within: int = Field(default=1, ge=1, le=32, description="… of the last so many, m.")
     critical_ratio: Factor = Field(default=2.0, description="An alert is critical at this multiple of the threshold.")
+    multivariate: bool = Field(
+        default=True,
+        description="Tell when the features of a reading do not go together as in the training.",
+    )
     update_every_s: Seconds = Field(default=900.0, description="Seconds between the updates of a lasting alert.")
     overrides: tuple[ThresholdOverride, ...] = Field(default=(), description="The first that matches a series wins.")
 

@@ -56,7 +56,7 @@ def test_a_model_forecasts_from_engineering_units(path: Path, n_step: int, n_fea
     windows = np.random.default_rng(0).normal(-20, 1, (7, n_step, n_feature)).astype(np.float32)
     forecast = model.forecast(windows, spread_of(windows))
     blocks = (7, len(BLOCKS))
-    assert [output.shape for output in forecast] == [(7, model.card.horizon), blocks, blocks]
+    assert [output.shape for output in forecast] == [(7, model.card.horizon), blocks, blocks, (0, 0)]
     assert {output.dtype for output in forecast} == {np.dtype(np.float32)}
     for output in forecast[:2]:
         assert np.abs(output - windows[:, -1, :1]).max() < 5
@@ -75,7 +75,7 @@ def test_the_tiny_models_stay_near_the_last_temperature_and_see_every_reading() 
         for step in range(model.card.n_step):
             moved = window.copy()
             moved[:, step] += 1
-            for ours, before in zip(model.forecast(moved, spread_of(window)), plain, strict=True):
+            for ours, before in zip(model.forecast(moved, spread_of(window))[:3], plain[:3], strict=True):
                 assert not np.array_equal(ours, before)
 
 
@@ -93,7 +93,7 @@ def test_a_forecast_is_the_same_bits_in_a_batch_of_any_size(path: Path) -> None:
 
 def test_no_windows_give_no_forecasts() -> None:
     none = load_model(TINY).forecast(np.empty((0, 6, 1), np.float32), np.empty(0, np.float32))
-    assert [output.shape for output in none] == [(0, 3), (0, len(BLOCKS)), (0, len(BLOCKS))]
+    assert [output.shape for output in none] == [(0, 3), (0, len(BLOCKS)), (0, len(BLOCKS)), (0, 0)]
 
 
 @pytest.mark.parametrize(("windows", "spread"), [((1, 7, 1), (1,)), ((2, 6, 1), (1,)), ((1, 6, 1), (1, 1))])
@@ -154,7 +154,7 @@ def test_the_spread_of_the_series_matters_to_the_starter() -> None:
     model = load_model(STARTER)
     window = np.random.default_rng(5).normal(size=(1, 16, 1)).astype(np.float32)
     calm, wild = (model.forecast(window, np.array([spread], np.float32)) for spread in (1.0, 100.0))
-    for a, b in zip(calm, wild, strict=True):
+    for a, b in zip(calm[:3], wild[:3], strict=True):
         assert np.abs(a - b).max() > 1e-3
 
 

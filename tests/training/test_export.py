@@ -21,6 +21,7 @@ from forewarn_training import export as exporting
 from forewarn_training.export import export, forecast_with_torch
 from forewarn_training.graph import build
 from forewarn_training.model import Cell, Network, NetworkSpec
+from forewarn_training.multivariate import Multivariate
 from forewarn_training.operations import Weights
 
 SPECS = [
@@ -98,6 +99,36 @@ def test_onnxruntime_says_what_torch_says_in_batches_of_any_size(spec: NetworkSp
     for size in (1, 2, 5, 64):
         parts = [model.forecast(windows[i : i + size], spread[i : i + size]) for i in range(0, n, size)]
         assert bits(*parts) == bits(whole)
+
+
+@pytest.mark.parametrize("spec", [NetworkSpec(16, 3, 1, 4, units=7), NetworkSpec(512, 2, 0, 1, cell="linear")], ids=str)
+def test_t_squared_is_written_beside_any_network_and_is_the_same_bits_in_any_batch(
+    spec: NetworkSpec, tmp_path: Path
+) -> None:
+    random, n = np.random.default_rng(1), 70
+    width = spec.n_step * spec.n_feature
+    root = random.normal(size=(spec.n_feature, spec.n_feature)) / 10
+    together = Multivariate(
+        mean=np.linspace(-21, -19, spec.n_feature, dtype=np.float32),
+        deviation=np.linspace(1, 3, spec.n_feature, dtype=np.float32),
+        weights=random.normal(0, 1 / width, (width, spec.n_feature)).astype(np.float32),
+        bias=random.normal(size=spec.n_feature).astype(np.float32),
+        precision=(root @ root.T).astype(np.float32),
+    )
+    windows = windows_of(spec, n)
+    windows[5, 2] = 1e30
+    network, spread = network_of(spec), spread_of(windows)
+    card = replace(card_of(spec), multivariate=True)
+    model, away = export(tmp_path / "m.onnx", network, card, windows[6:], spread[6:], 2.0, together)
+    assert away <= 1e-5
+    whole = model.forecast(windows, spread)
+    assert whole.t_squared == pytest.approx(together.parts(windows), rel=1e-4, abs=1e-6)
+    assert np.isfinite(whole.t_squared).all()
+    for size in (1, 5, 64):
+        parts = [model.forecast(windows[i : i + size], spread[i : i + size]) for i in range(0, n, size)]
+        assert bits(*parts) == bits(whole)
+    with pytest.raises(ModelError, match="outputs are"):
+        export(tmp_path / "m.onnx", network, card_of(spec), windows[6:], spread[6:], 2.0, together)
 
 
 @pytest.mark.parametrize(

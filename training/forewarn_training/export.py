@@ -15,6 +15,7 @@ from forewarn.core.ports import Forecast
 from forewarn.errors import ModelError
 from forewarn_training.graph import build
 from forewarn_training.model import Network
+from forewarn_training.multivariate import Multivariate
 
 GOLDEN_WINDOWS = 4
 _CHUNK = 1024
@@ -22,22 +23,31 @@ SPEC_KEY = "forewarn.network"
 WRITER_KEY = "forewarn.version"
 
 
-def forecast_with_torch(network: Network, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
-    """What torch says to windows `(n, n_step, n_feature)` and spreads `(n,)`."""
+def forecast_with_torch(
+    network: Network,
+    windows: NDArray[np.float32],
+    spread: NDArray[np.float32],
+    together: Multivariate | None = None,
+) -> Forecast:
+    """What torch says to windows `(n, n_step, n_feature)` and spreads `(n,)`, and `together` beside it."""
     network.eval()
     n, horizon = len(windows), network.spec.horizon
-    out = Forecast(*(np.empty((n, width), np.float32) for width in (horizon, len(BLOCKS), len(BLOCKS))))
+    out = [np.empty((n, width), np.float32) for width in (horizon, len(BLOCKS), len(BLOCKS))]
     with torch.no_grad():
         for i in range(0, n, _CHUNK):
             rows = slice(i, i + _CHUNK)
             found = network(torch.from_numpy(windows[rows]), torch.from_numpy(spread[rows]))
             for kept, values in zip(out, found, strict=True):
                 kept[rows] = values.numpy()
-    return out
+    return Forecast(*out, *([] if together is None else [together.parts(windows)]))
 
 
 def golden_sample(
-    network: Network, windows: NDArray[np.float32], spread: NDArray[np.float32], scale: float
+    network: Network,
+    windows: NDArray[np.float32],
+    spread: NDArray[np.float32],
+    scale: float,
+    together: Multivariate | None = None,
 ) -> GoldenSample:
     """A few windows spread over those given, and torch's forecasts for them.
 
@@ -47,12 +57,12 @@ def golden_sample(
         spread: `(n,)` that belong to them.
         scale: the target's spread. It is taken for at least a hundredth of the level, below which 1e-4 of it would be
             less than float32 resolves.
+        together: exported beside it.
     """
     chosen = np.linspace(0, len(windows) - 1, min(GOLDEN_WINDOWS, len(windows))).astype(int)
     window, own = np.ascontiguousarray(windows[chosen], np.float32), np.asarray(spread[chosen], np.float32)
     level = float(np.abs(window[:, :, network.spec.target_index]).max())
-    said = forecast_with_torch(network, window, own)
-    return GoldenSample(window, own, *said, max(scale, level / 100) or 1.0)
+    return _sample(window, own, forecast_with_torch(network, window, own, together), max(scale, level / 100) or 1.0)
 
 
 def export(
@@ -62,6 +72,7 @@ def export(
     windows: NDArray[np.float32],
     spread: NDArray[np.float32],
     scale: float,
+    together: Multivariate | None = None,
 ) -> tuple[OnnxForecaster, float]:
     """Write the file, load it as the daemon does and compare all `windows` with torch.
 
@@ -72,6 +83,7 @@ def export(
         windows: `(n, n_step, n_feature)` engineering units, to compare on and to take the golden sample from.
         spread: `(n,)` that belong to them.
         scale: see `golden_sample`.
+        together: how the features go together, of a card that says `multivariate`.
 
     Returns:
         The loaded model, and the largest difference from torch in units of the golden sample's scale.
@@ -79,14 +91,13 @@ def export(
     Raises:
         ModelError: where onnxruntime differs by more than `GoldenSample.TOLERANCE`.
     """
-    golden = golden_sample(network, windows, spread, scale)
+    golden = golden_sample(network, windows, spread, scale, together)
     metadata = {CARD_KEY: card.to_json(), GOLDEN_KEY: golden.to_json(), **describe(network)}
-    model = build(network.spec, {k: v.numpy() for k, v in network.state_dict().items()}, metadata)
+    model = build(network.spec, {k: v.numpy() for k, v in network.state_dict().items()}, metadata, together)
     draft = path.with_name(f".{path.name}.part")
     try:
         draft.write_bytes(model.SerializeToString())
-        said = forecast_with_torch(network, windows, spread)
-        everything = GoldenSample(windows, spread, *said, golden.scale)
+        everything = _sample(windows, spread, forecast_with_torch(network, windows, spread, together), golden.scale)
         away = everything.disagreement(*load_model(draft).forecast(windows, spread))
         if not away <= GoldenSample.TOLERANCE:
             raise ModelError(f"{path}: onnxruntime differs from torch by {away:.2g} of the scale: please report this")
@@ -94,6 +105,10 @@ def export(
     finally:
         draft.unlink(missing_ok=True)
     return load_model(path), away
+
+
+def _sample(windows: NDArray[np.float32], spread: NDArray[np.float32], said: Forecast, scale: float) -> GoldenSample:
+    return GoldenSample(windows, spread, said.path, said.block_mean, said.block_log_scale, scale, said.t_squared)
 
 
 def describe(network: Network) -> Mapping[str, str]:

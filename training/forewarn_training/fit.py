@@ -22,6 +22,7 @@ from forewarn_training.export import export, forecast_with_torch
 from forewarn_training.learner import learn
 from forewarn_training.linear import Ridge, fit_ridge
 from forewarn_training.model import Cell, Network, NetworkSpec, linear_network
+from forewarn_training.multivariate import fit_multivariate, over_limit
 from forewarn_training.recipes import Name
 from forewarn_training.report import Story, render
 from forewarn_training.start import BLOCK_WEIGHT, RATE, Start, starter_network, validation_error
@@ -128,6 +129,7 @@ def fit(history: History, plan: Plan) -> Fitted:
     if baselines is not None:
         evaluation = evaluate(model, data, test, rivals, baselines)
     sentence = place(evaluation, network.spec.cell)
+    together = fit_multivariate(data.training, data.validation)
     card = ModelCard(
         name=plan.name,
         version=plan.version,
@@ -140,16 +142,20 @@ def fit(history: History, plan: Plan) -> Fitted:
         training_data_sha256=data.sha256,
         calibration=calibration,
         metrics=metrics,
+        multivariate=together is not None,
     )
     some = validation.some(_PARITY_WINDOWS)
     scale = float(data.training.targets().std())
-    _, parity = export(plan.out, network, card, validation.inputs(some), validation.spreads(some), scale)
+    proof = validation.inputs(some), validation.spreads(some), scale, together
+    _, parity = export(plan.out, network, card, *proof)
     said = forecast_with_torch(network, test.inputs(), test.spreads())
-    notes = about_blocks(said.block_mean, test), coverage(test.targets(), said.path, calibration)
+    notes = [about_blocks(said.block_mean, test), coverage(test.targets(), said.path, calibration)]
+    if together is not None:
+        notes.append(over_limit(together, test))
     settings = _settings(plan, network.spec)
     told = f"{sentence} {started}".strip()
-    _write_report(plan.report, Story(card, settings, data, course, evaluation, told, notes, said.path))
-    return Fitted(card, evaluation, course, started, sentence, notes, network.spec.cell, parity)
+    _write_report(plan.report, Story(card, settings, data, course, evaluation, told, tuple(notes), said.path))
+    return Fitted(card, evaluation, course, started, sentence, tuple(notes), network.spec.cell, parity)
 
 
 def metrics_of(evaluation: Evaluation) -> dict[str, float]:

@@ -27,6 +27,7 @@ from forewarn_training.model import (
     NetworkSpec,
     before,
 )
+from forewarn_training.multivariate import LARGEST, Multivariate
 from forewarn_training.operations import Graph, Weights
 
 OPSET = 17
@@ -49,13 +50,16 @@ class _Normalised(NamedTuple):
     log_block_unit: str
 
 
-def build(spec: NetworkSpec, weights: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
+def build(
+    spec: NetworkSpec, weights: Weights, metadata: Mapping[str, str], together: Multivariate | None = None
+) -> onnx.ModelProto:
     """The model with the inputs and outputs that `core.card` names.
 
     Args:
         spec: of the network.
         weights: its state, by torch's names.
         metadata: entries of the model's metadata.
+        together: how the features go together; without it the model does not say.
     """
     graph = Graph()
     normalised = (_levels if spec.level else _differences)(graph, spec, weights)
@@ -65,6 +69,14 @@ def build(spec: NetworkSpec, weights: Weights, metadata: Mapping[str, str]) -> o
         hidden = graph.add("Relu", [_dense(graph, weights, "joint", joined)], "joint")
     _outputs(graph, spec, _dense(graph, weights, "head", hidden), normalised)
     value = helper.make_tensor_value_info
+    outputs = [
+        value("forecast", TensorProto.FLOAT, ["batch", spec.horizon]),
+        value("block_mean", TensorProto.FLOAT, ["batch", N_BLOCK]),
+        value("block_log_scale", TensorProto.FLOAT, ["batch", N_BLOCK]),
+    ]
+    if together is not None:
+        _t_squared(graph, spec, together)
+        outputs.append(value("t_squared", TensorProto.FLOAT, ["batch", spec.n_feature]))
     proto = helper.make_graph(
         graph.nodes,
         "forewarn",
@@ -72,11 +84,7 @@ def build(spec: NetworkSpec, weights: Weights, metadata: Mapping[str, str]) -> o
             value("window", TensorProto.FLOAT, ["batch", spec.n_step, spec.n_feature]),
             value("spread", TensorProto.FLOAT, ["batch"]),
         ],
-        [
-            value("forecast", TensorProto.FLOAT, ["batch", spec.horizon]),
-            value("block_mean", TensorProto.FLOAT, ["batch", N_BLOCK]),
-            value("block_log_scale", TensorProto.FLOAT, ["batch", N_BLOCK]),
-        ],
+        outputs,
         graph.constants,
     )
     model = helper.make_model(
@@ -105,6 +113,19 @@ def _outputs(graph: Graph, spec: NetworkSpec, scaled: str, normalised: _Normalis
     bounds = [graph.constant(f"log_scale_bound{i}", bound) for i, bound in enumerate(LOG_SCALE_BOUNDS)]
     log_scale = graph.add("Clip", [names[2], *bounds], "scaled_log_scale")
     graph.add("Add", [log_scale, normalised.log_block_unit], "block_log_scale")
+
+
+def _t_squared(graph: Graph, spec: NetworkSpec, together: Multivariate) -> None:
+    """As `Multivariate.parts`."""
+    above = graph.add("Sub", ["window", graph.constant("training_mean", together.mean)], "above_mean")
+    scaled = graph.add("Div", [above, graph.constant("training_deviation", together.deviation)], "unbounded_deviation")
+    bounded = _bounded(graph, scaled, "standardised", LARGEST)
+    shape = graph.constant("standardised_shape", [-1, spec.n_step * spec.n_feature], np.int64)
+    flat = graph.add("Reshape", [bounded, shape], "flat_standardised")
+    weights, bias = graph.constant("var_w", together.weights), graph.constant("var_b", together.bias)
+    error = graph.add("Gemm", [flat, weights, bias], "mean_error")
+    weighted = graph.add("MatMul", [error, graph.constant("precision", together.precision)], "weighted_error")
+    graph.add("Mul", [error, weighted], "t_squared")
 
 
 def _differences(graph: Graph, spec: NetworkSpec, weights: Weights) -> _Normalised:

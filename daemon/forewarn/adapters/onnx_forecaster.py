@@ -34,7 +34,6 @@ STARTER = Path(str(files("forewarn") / "models" / "starter.onnx"))
 _CHUNK = 256
 _MAX_FILE_BYTES = 64 * 2**20
 _INPUTS = ("window", "spread")
-_OUTPUTS = ("forecast", "block_mean", "block_log_scale")
 _AGAIN = "export it again with forewarn-train"
 _SILENT = 4  # onnxruntime's log severity "fatal": it would print to standard error what we tell as a ModelError
 
@@ -103,16 +102,17 @@ class OnnxForecaster:
                 f"windows of shape {windows.shape} and spreads of shape {spread.shape} for a model of "
                 f"{self.card.n_step} steps"
             )
-        out = Forecast(*(np.empty((n, width), np.float32) for width in (self.card.horizon, len(BLOCKS), len(BLOCKS))))
+        out = [np.empty((n, *shape), np.float32) for shape in _outputs(self.card).values()]
+        names = list(_outputs(self.card))
         for start in range(0, n, _CHUNK):
             rows = slice(start, start + _CHUNK)
             began = time.perf_counter()
-            found = self._session.run(_OUTPUTS, dict(zip(_INPUTS, (windows[rows], spread[rows]), strict=True)))
+            found = self._session.run(names, dict(zip(_INPUTS, (windows[rows], spread[rows]), strict=True)))
             for kept, values in zip(out, found, strict=True):
                 kept[rows] = values
             if self._observe is not None:
                 self._observe(len(windows[rows]), time.perf_counter() - began)
-        return out
+        return Forecast(*out)
 
 
 def _read(path: Path) -> bytes:
@@ -170,14 +170,16 @@ def _open(path: Path, content: bytes) -> _Opened:
         ) from error
 
 
+def _outputs(card: ModelCard) -> dict[str, list[int]]:
+    """The shape of a row of each output, in the order of `Forecast`."""
+    outputs = {"forecast": [card.horizon], "block_mean": [len(BLOCKS)], "block_log_scale": [len(BLOCKS)]}
+    return outputs | ({"t_squared": [len(card.features)]} if card.multivariate else {})
+
+
 def _check_shapes(path: Path, opened: _Opened, card: ModelCard) -> None:
     """Compare the graph's inputs and outputs with what the card promises."""
-    blocks = [len(BLOCKS)]
-    for kind, found, names, shapes in (
-        ("inputs", opened.inputs, _INPUTS, ([card.n_step, len(card.features)], [])),
-        ("outputs", opened.outputs, _OUTPUTS, ([card.horizon], blocks, blocks)),
-    ):
-        wanted = dict(zip(names, shapes, strict=True))
+    inputs = dict(zip(_INPUTS, ([card.n_step, len(card.features)], []), strict=True))
+    for kind, found, wanted in (("inputs", opened.inputs, inputs), ("outputs", opened.outputs, _outputs(card))):
         if sorted(tensor.name for tensor in found) != sorted(wanted) or not all(
             tensor.type == "tensor(float)"
             and tensor.shape[1:] == wanted[tensor.name]

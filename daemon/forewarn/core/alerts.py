@@ -21,6 +21,7 @@ class Kind(StrEnum):
 
     ANOMALY = "anomaly"  # unusual for this series: the judge "tail"
     RESIDUAL = "residual"  # not what the model expected of this reading: the judge "residual"
+    MULTIVARIATE = "multivariate"  # the features of a reading do not go together as they did in the training
     LIMIT = "limit"  # beyond the operator's limit
     FORECAST_LIMIT = "forecast_limit"  # will be beyond it within the horizon
     STUCK = "stuck"  # this and the following are sensor faults
@@ -28,6 +29,10 @@ class Kind(StrEnum):
     RANGE = "range"
     RATE = "rate"
     UNIT_CHANGE = "unit_change"
+
+
+OF_JUDGES = frozenset({Kind.ANOMALY, Kind.RESIDUAL, Kind.MULTIVARIATE})
+"""What a judge with a model says; the others are sensor faults and limits."""
 
 
 class Severity(StrEnum):
@@ -55,7 +60,7 @@ class Alert:
         score: in the unit of `threshold`. For `anomaly` and `residual` see `Verdicts.score`; for `stuck` the number of
             equal readings; for `silent` the seconds since the last reading; for `range` and `limit` how far beyond, for
             `rate` the change a second, for `unit_change` the number of readings that fit the conversion, for
-            `forecast_limit` the probability.
+            `forecast_limit` the probability, for `multivariate` T² over the model's limit.
         threshold: what the score went over.
         at: the reading's own time (for `silent`, the time of the check).
         received_at: its arrival.
@@ -65,8 +70,9 @@ class Alert:
         lead_s: for `forecast_limit`, seconds from the reading until then; None once the forecast says so no more.
         probability: of it.
         conversion: for `unit_change`, such as "°C to °F".
+        feature: for `multivariate`, the name of the one that contributes most.
         stream: for `anomaly`, the name in `deviations.STREAMS` of what is most unusual.
-        observed: what came, of that stream, in the target's unit.
+        observed: what came, of that stream in the target's unit, or of that feature in its own.
         usual: what was expected of it.
         since_at: when it began.
         once_in_months: about how rare that is on one device.
@@ -92,6 +98,7 @@ class Alert:
     lead_s: float | None = None
     probability: float | None = None
     conversion: str | None = None
+    feature: str | None = None
     stream: str | None = None
     observed: float | None = None
     usual: float | None = None
@@ -133,7 +140,7 @@ class SeriesEvicted:
     slot: int
 
 
-ABOUT = ("limit", "conversion", "stream", "observed", "usual", "since_at", "once_in_months")
+ABOUT = ("limit", "conversion", "feature", "stream", "observed", "usual", "since_at", "once_in_months")
 """The fields that say what an alert is about: at its end they are those of the last message before."""
 
 Event = AlertRaised | AlertUpdated | AlertCleared | SeriesEvicted

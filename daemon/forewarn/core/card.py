@@ -2,8 +2,9 @@
 
 An ONNX model of `forewarn` has the inputs `window`, float32 `(batch, n_step, n_feature)`, and `spread`, float32
 `(batch,)`, and the outputs `forecast` `(batch, horizon)`, `block_mean` and `block_log_scale` `(batch, len(BLOCKS))`:
-see `core.ports.Forecast`. All are in engineering units: normalisation is inside the graph. The metadata key `CARD_KEY`
-holds the card as JSON and `GOLDEN_KEY` a golden sample, inputs and the outputs that torch gave for them.
+see `core.ports.Forecast`. A model whose card says `multivariate` has the output `t_squared` `(batch, n_feature)` as
+well. All are in engineering units: normalisation is inside the graph. The metadata key `CARD_KEY` holds the card as
+JSON and `GOLDEN_KEY` a golden sample, inputs and the outputs that torch gave for them.
 """
 
 import json
@@ -23,6 +24,8 @@ MAX_STEPS = 512
 MAX_HORIZON = 512
 BLOCKS = (20, 60)
 """Readings in the blocks whose means a model forecasts: what the `tail` judge watches beside levels and days."""
+NOT_SAID = np.empty((0, 0), np.float32)
+"""An output that the model has not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class ModelCard:
         training_data_sha256: of the training data; None for synthetic data.
         calibration: see `Calibration`.
         metrics: errors on held-out data by name, for people to read.
+        multivariate: whether the model says how the features of a reading go together.
         schema_version: of this card.
     """
 
@@ -81,6 +85,7 @@ class ModelCard:
     training_data_sha256: str | None = None
     calibration: Calibration = field(default_factory=Calibration)
     metrics: dict[str, float] = field(default_factory=dict)
+    multivariate: bool = False
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -127,6 +132,7 @@ class ModelCard:
             any(not isinstance(text, str) for text in texts)
             or any(isinstance(n, bool) or not isinstance(n, int | float) for n in numbers)
             or any(type(n) is not int for n in whole)
+            or type(self.multivariate) is not bool
         ):
             raise ModelError(
                 "the model's card has a field of another type than docs/models.md says: export the model again with "
@@ -192,8 +198,9 @@ class GoldenSample:
         forecast: `(n, horizon)`, the target's unit.
         block_mean: `(n, len(BLOCKS))`, the target's unit.
         block_log_scale: `(n, len(BLOCKS))`.
+        t_squared: `(n, n_feature)`, of a card that says `multivariate`.
         scale: what counts as one unit of error in `forecast` and `block_mean`: parity holds within `TOLERANCE * scale`.
-            In `block_log_scale` 1 does.
+            In `block_log_scale` and `t_squared` 1 does.
     """
 
     window: NDArray[np.float32]
@@ -202,6 +209,7 @@ class GoldenSample:
     block_mean: NDArray[np.float32]
     block_log_scale: NDArray[np.float32]
     scale: float
+    t_squared: NDArray[np.float32] = field(default_factory=lambda: NOT_SAID)
 
     TOLERANCE: ClassVar[float] = 1e-4
 
@@ -215,7 +223,8 @@ class GoldenSample:
         rows = len(self.window) if self.window.ndim == 3 else 0
         shapes = [array.shape for array in arrays.values()]
         blocks = (rows, len(BLOCKS))
-        whole = shapes[1:] == [(rows,), (rows, *shapes[2][1:2]), blocks, blocks]
+        wanted = [(rows,), (rows, *shapes[2][1:2]), blocks, blocks, (rows, *shapes[0][2:])]
+        whole = shapes[1:] == wanted[: len(shapes) - 1]
         finite = all(np.isfinite(array).all() for array in arrays.values()) and math.isfinite(self.scale)
         if not (rows and whole and finite and self.scale > 0):
             told = ", ".join(f"{name} of shape {array.shape}" for name, array in arrays.items())
@@ -225,7 +234,8 @@ class GoldenSample:
             )
 
     def _arrays(self) -> dict[str, NDArray[np.float32]]:
-        return {name: getattr(self, name) for name in _GOLDEN_ARRAYS}
+        arrays = {name: getattr(self, name) for name in _GOLDEN_ARRAYS}
+        return {**arrays, "t_squared": self.t_squared} if self.t_squared.size else arrays
 
     def to_json(self) -> str:
         """The sample as JSON; float32 values survive it to the bit."""
@@ -242,7 +252,8 @@ class GoldenSample:
         try:
             raw = json.loads(text)
             with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused
-                arrays: dict[str, Any] = {name: np.asarray(raw[name], np.float32) for name in _GOLDEN_ARRAYS}
+                names = (*_GOLDEN_ARRAYS, *(("t_squared",) if "t_squared" in raw else ()))
+                arrays: dict[str, Any] = {name: np.asarray(raw[name], np.float32) for name in names}
             return cls(**arrays, scale=float(raw["scale"]))
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise ModelError(
@@ -254,8 +265,9 @@ class GoldenSample:
         forecast: NDArray[np.float32],
         block_mean: NDArray[np.float32],
         block_log_scale: NDArray[np.float32],
+        t_squared: NDArray[np.float32] = NOT_SAID,
     ) -> float:
-        """The largest difference from the golden outputs, in units of `scale` (of 1 in `block_log_scale`).
+        """The largest difference from the golden outputs, in units of `scale` (of 1 in the last two).
 
         Infinite where a shape differs or a number is not finite.
         """
@@ -263,6 +275,7 @@ class GoldenSample:
             _largest(forecast, self.forecast) / self.scale,
             _largest(block_mean, self.block_mean) / self.scale,
             _largest(block_log_scale, self.block_log_scale),
+            _largest(t_squared, self.t_squared),
         )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.core import bands, faults, limits
-from forewarn.core.alerts import Alert, AlertBook, Event, Kind, SeriesEvicted
+from forewarn.core.alerts import OF_JUDGES, Alert, AlertBook, Event, Kind, SeriesEvicted
 from forewarn.core.judges import BIT, Arrivals, Findings, Judges
 from forewarn.core.ports import Forecaster
 from forewarn.core.readings import Batch, Fleet, Outcome, SeriesKey, SeriesState, Slots
@@ -43,13 +43,13 @@ class Engine:
         self.rules = rules
         self.card = forecaster.card
         self._target = self.card.target_index
-        self._kind = Kind.ANOMALY if rules.detector == "tail" else Kind.RESIDUAL
         self._judges = Judges(forecaster, rules)
         self._registry = Registry(rules.max_series)
         self._book = AlertBook()
         nan = Column(np.float64, (), np.nan)
         self._table = Table(*self._judges.columns, dict.fromkeys(LAST, nan))
-        self._teller = Teller(self._book, self._table, self._registry, rules.update_every_s)
+        features = [feature.name for feature in self.card.features]
+        self._teller = Teller(self._book, self._table, self._registry, features, rules.update_every_s)
 
     # -- readings ---------------------------------------------------------------------------------------------------
 
@@ -158,7 +158,8 @@ class Engine:
         verdicts.anomaly_score[rows] = found.anomaly_score
         verdicts.threshold[rows] = found.threshold
         verdicts.outcome[rows[found.warm]] = Outcome.SCORED
-        verdicts.alert[rows] = found.rulings[self._kind].active
+        judged = [found.rulings[kind].active for kind in OF_JUDGES if kind in found.rulings]
+        verdicts.alert[rows] = np.any(judged, axis=0)
 
     # -- time -------------------------------------------------------------------------------------------------------
 

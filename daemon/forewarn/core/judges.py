@@ -13,7 +13,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from forewarn.core import anomalies, bands, conversions, crossings, deviations, faults, limits, residuals, windows
+from forewarn.core import (
+    anomalies,
+    bands,
+    conversions,
+    crossings,
+    deviations,
+    faults,
+    limits,
+    multivariate,
+    residuals,
+    windows,
+)
 from forewarn.core.alerts import Kind
 from forewarn.core.anomalies import Anomaly
 from forewarn.core.ports import Forecaster
@@ -71,6 +82,7 @@ class Judges:
         self._rules = rules
         self._tail = rules.detector == "tail"
         card = forecaster.card
+        self._multivariate = card.multivariate and rules.multivariate
         self.columns = (
             windows.columns(card.n_step, len(card.features)),
             residuals.columns(card.calibration),
@@ -80,6 +92,7 @@ class Judges:
             bands.columns(card.horizon, card.calibration),
             crossings.COLUMNS,
             anomalies.COLUMNS if self._tail else {},
+            multivariate.columns(len(card.features)) if self._multivariate else {},
             {
                 "forecast": Column(np.float32, (card.horizon,), np.nan),
                 "active": Column(np.int64),  # a bit for each kind of alert that is active
@@ -108,6 +121,8 @@ class Judges:
         if self._rules.limits:
             before = was(state, Kind.FORECAST_LIMIT)
             rulings[Kind.FORECAST_LIMIT] = crossings.rule(state, value, self._target, before, self._rules)
+        if self._multivariate:
+            rulings[Kind.MULTIVARIATE] = multivariate.rule(state, was(state, Kind.MULTIVARIATE), self._rules)
         if anomaly is None:
             ruling = residuals.rule(state, expectation, was(state, Kind.RESIDUAL), self._rules)
             rulings[Kind.RESIDUAL] = ruling
@@ -161,6 +176,8 @@ class Judges:
         """Take those readings that teach; of the others nothing is said."""
         if teaches.all():
             return self._take(state, readings)
+        if self._multivariate:
+            multivariate.see(state, None, teaches)
         part = rows_of(state, teaches)
         said = self._take(part, Arrivals(*(column[teaches] for column in readings)))
         put_rows(state, teaches, part)
@@ -182,6 +199,8 @@ class Judges:
             forecast = self._forecast(np.ascontiguousarray(state["window"][full]), windows.spread(state)[full])
             path = forecast.path
             state["forecast"][full] = np.where(np.isfinite(path), path, np.nan)  # it may overflow on absurd levels
+        if self._multivariate:
+            multivariate.see(state, forecast, full)
         bands.follow(state, full)
         if self._rules.limits:
             crossings.learn(state, self._target)

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.core.card import ModelCard
+from forewarn.core.card import NOT_SAID, ModelCard
 
 
 class Forecast(NamedTuple):
@@ -15,11 +15,14 @@ class Forecast(NamedTuple):
         path: `(n, horizon)` the target at leads 1..horizon, in its unit.
         block_mean: `(n, n_block)` the mean of the target over each of the next `card.BLOCKS` readings, in its unit.
         block_log_scale: `(n, n_block)` natural logarithm of the error to expect of `block_mean`, the error in the unit.
+        t_squared: `(n, n_feature)` what each feature of the window's last reading contributes to T² over the model's
+            limit, of a card that says `multivariate`, else `card.NOT_SAID`: see `multivariate.py`.
     """
 
     path: NDArray[np.float32]
     block_mean: NDArray[np.float32]
     block_log_scale: NDArray[np.float32]
+    t_squared: NDArray[np.float32] = NOT_SAID
 
 
 class Forecaster(Protocol):

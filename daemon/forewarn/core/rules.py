@@ -88,6 +88,7 @@ class Rules:
         clear_after: readings in a row that must be below before it does.
         critical_ratio: an alert is critical at this multiple of the threshold.
         update_every_s: seconds between the signs of life of a lasting alert.
+        multivariate: whether T² is judged, with a model that says it.
         stuck: whether equal readings are judged.
         stuck_min_run: fewest equal readings that can be called stuck.
         stuck_factor: how many times longer than ever before on this series.
@@ -114,6 +115,7 @@ class Rules:
     clear_after: int = 3
     critical_ratio: float = 2.0
     update_every_s: float = 900.0
+    multivariate: bool = True
     stuck: bool = True
     stuck_min_run: int = 20
     stuck_factor: float = 3.0

@@ -26,8 +26,9 @@ class Ruling:
         lead_s: seconds from the reading until then.
         probability: of it.
         conversion: for each reading the name of the conversion that it looks like.
+        feature: index of the feature that contributes most.
         stream: index of the stream of deviation that is most unusual.
-        observed: what came, of that stream, in the target's unit.
+        observed: what came, of that stream in the target's unit, or of that feature in its own.
         usual: what was expected of it.
         since_at: when it began, UTC epoch seconds.
     """
@@ -40,6 +41,7 @@ class Ruling:
     lead_s: Floats | None = None
     probability: Floats | None = None
     conversion: list[str | None] | None = None
+    feature: NDArray[np.intp] | None = None
     stream: NDArray[np.intp] | None = None
     observed: Floats | None = None
     usual: Floats | None = None

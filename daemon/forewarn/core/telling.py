@@ -1,6 +1,6 @@
 """From rulings to events: what changed in the alerts of a series, and everything an alert has to say."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +19,11 @@ LAST = ("at", "received_at", "value", "expected", "lower", "upper", "residual", 
 class Teller:
     """Keeps the book of alerts in line with what the judges say."""
 
-    def __init__(self, book: AlertBook, table: Table, registry: Registry, update_every_s: float) -> None:
+    def __init__(
+        self, book: AlertBook, table: Table, registry: Registry, features: Sequence[str], update_every_s: float
+    ) -> None:
         self._book = book
+        self._features = features
         self._table = table
         self._registry = registry
         self._update_every_s = update_every_s
@@ -41,11 +44,11 @@ class Teller:
                 if known is None or self._due(known, critical, slot):
                     alert = self._alert(slot, kind, ruling.score[i], ruling.threshold[i], started_at)
                     severity = Severity.CRITICAL if critical else Severity.WARNING
-                    yield self._book.observe(replace(alert, severity=severity, **_details(ruling, i, known)))
+                    yield self._book.observe(replace(alert, severity=severity, **self._details(ruling, i, known)))
             elif known is not None:
                 score = 0.0 if ruling is None else ruling.score[i]
                 alert = self._alert(slot, kind, score, known.threshold, started_at)
-                yield self._book.clear(alert if ruling is None else replace(alert, **_details(ruling, i, known)))
+                yield self._book.clear(alert if ruling is None else replace(alert, **self._details(ruling, i, known)))
 
     def silent(self, slot: int, threshold: float, now: float) -> Event:
         """A series is silent."""
@@ -85,20 +88,22 @@ class Teller:
             window_started_at=_number(started_at),
         )
 
-
-def _details(ruling: Ruling, i: int, known: Alert | None) -> dict[str, Any]:
-    """The fields of an alert that only some kinds have."""
-    columns = {name: getattr(ruling, name) for name in ("limit", "lead_s", "probability")}
-    found: dict[str, Any] = {name: None if c is None else _number(c[i]) for name, c in columns.items()}
-    found["conversion"] = None if ruling.conversion is None else ruling.conversion[i]
-    if ruling.stream is not None:
-        found |= _unusual(ruling, i) if ruling.score[i] > 0 or known is None else {n: getattr(known, n) for n in ABOUT}
-    return found
+    def _details(self, ruling: Ruling, i: int, known: Alert | None) -> dict[str, Any]:
+        """The fields of an alert that only some kinds have."""
+        columns = {name: getattr(ruling, name) for name in ("limit", "lead_s", "probability", "observed")}
+        found: dict[str, Any] = {name: None if c is None else _number(c[i]) for name, c in columns.items()}
+        found["conversion"] = None if ruling.conversion is None else ruling.conversion[i]
+        found["feature"] = None if ruling.feature is None else self._features[int(ruling.feature[i])]
+        if known is not None and ruling.score[i] <= 0 and (ruling.stream is not None or ruling.feature is not None):
+            found |= {name: getattr(known, name) for name in ABOUT}
+        elif ruling.stream is not None:
+            found |= _unusual(ruling, i)
+        return found
 
 
 def _unusual(ruling: Ruling, i: int) -> dict[str, Any]:
     """What an anomaly is about."""
-    columns = {name: getattr(ruling, name) for name in ("observed", "usual", "since_at")}
+    columns = {name: getattr(ruling, name) for name in ("usual", "since_at")}
     stream = None if ruling.stream is None else STREAMS[int(ruling.stream[i])].name
     months = 1.0 / anomalies.rate_of(float(ruling.score[i]))
     return {"stream": stream, "once_in_months": months} | {name: _number(c[i]) for name, c in columns.items()}

@@ -25,7 +25,8 @@ class Verdicts:
         anomaly_score: the same, but 0 where the reading alone would raise no alert, however low the threshold: of
             "tail" where it is not news.
         threshold: the score above which a reading exceeds.
-        alert: `(n,)` bool: an alert of that judge is active on the series after this reading; False for a rejected one.
+        alert: `(n,)` bool: an alert of `alerts.OF_JUDGES` is active on the series after this reading; False for a
+            rejected one.
         events: what happened, in the order of the readings.
     """
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from html import escape
 
-from forewarn.backtest import JUDGES, Backtest
+from forewarn.backtest import Backtest
 from forewarn.charts import page, table
 from forewarn.findings import Labelled, moment
 from forewarn.messages import sentence, span
@@ -24,6 +24,7 @@ summary{cursor:pointer;font-weight:600;margin:1rem 0}
 .knob>*{min-width:0}.knob th,.knob td{padding:.25rem .4rem}@media(max-width:42rem){.knob{display:block}}
 """
 _MEANING = {
+    "multivariate": "features that do not go together as in the training",
     "stuck": "equal readings for much longer than ever before",
     "range": "a reading that cannot have been measured",
     "rate": "a change faster than allowed",
@@ -57,7 +58,7 @@ def _tiles(result: Backtest, labelled: Labelled | None) -> str:
         (short(result.device_months), "device-months"),
         _counted(n_judge, f"{result.judge} alert"),
         (per_month(result, n_judge), "of them per device-month"),
-        (f"{len(result.alerts) - n_judge:,}", "alerts of sensor faults and limits"),
+        (f"{len(result.alerts) - n_judge:,}", "other alerts"),
     ]
     if labelled:
         tiles += [
@@ -97,7 +98,7 @@ def _windows(labelled: Labelled) -> str:
 
 
 def _faults(result: Backtest) -> str:
-    alerts = [event.alert for event in result.alerts if event.alert.kind not in JUDGES]
+    alerts = [event.alert for event in result.alerts if event.alert.kind != result.judge]
     rows = []
     for kind, n in Counter(str(alert.kind) for alert in alerts).most_common():
         those = [alert for alert in alerts if alert.kind == kind]
@@ -107,7 +108,7 @@ def _faults(result: Backtest) -> str:
     header = ("kind", "alerts", "devices", "per device-month", "the first", "what it is")
     shown = table(header, rows, text=True) if rows else ""
     note = "Silence is not judged in a backtest, since a file has no arrivals."
-    return f'<h2>Sensor faults and limits</h2>\n{shown}<p class="soft">{"" if rows else "There are none. "}{note}</p>'
+    return f'<h2>Other alerts</h2>\n{shown}<p class="soft">{"" if rows else "There are none. "}{note}</p>'
 
 
 def _every_alert(result: Backtest) -> str:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from forewarn.simulate import Fault
 from tests.bench import faults
-from tests.bench.quality import bands, corpus, cost, heldout, nab, pages, quiet
+from tests.bench.quality import bands, corpus, cost, heldout, nab, pages, quiet, skab
 from tests.brokers import MISSING_MOSQUITTO, mosquitto_path
 
 DOCS = corpus.ROOT / "docs"
-PARTS = ("nab", "heldout", "quiet", "bands", "faults", "cost")
+PARTS = ("nab", "heldout", "quiet", "skab", "bands", "faults", "cost")
 _PAGES = {"faults": DOCS / "quality-faults.md"}
 
 
@@ -31,6 +31,10 @@ def tables(part: str, shared: Path) -> Iterator[tuple[str, str]]:
     """The tables of one part by the name of their place; none where what they need is absent."""
     if part == "faults":
         yield "faults", _faults()
+    elif part == "skab":
+        data, scorer = shared / "data" / "skab", shared / "eval" / "skab_score.py"
+        if not corpus.missing(data, scorer):
+            yield "skab", skab.measure(data, scorer)
     elif part == "cost":
         if mosquitto_path() is None:
             sys.stdout.write(f"left out: cost, {MISSING_MOSQUITTO}\n")
