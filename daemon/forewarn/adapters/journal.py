@@ -1,86 +1,248 @@
-"""What survives a restart, in one SQLite file. The only importer of sqlite3.
+"""What survives a restart, in one SQLite file: a snapshot, what came after it, and alerts to deliver.
 
-A file with something else in it is set aside under another name, never deleted. A save that fails (disk full, folder
-gone) is told and tried again at the next one; the daemon goes on in memory.
+The only importer of sqlite3. Rules that hold here:
+
+- What one call of `commit` or `save` is given is there after a crash as a whole or not at all.
+- A file with something else in it, or of another forewarn, is set aside under another name, never deleted.
+- What cannot be written (disk full, folder gone) is told once and is no error: the daemon goes on in memory. `commit`
+  then does nothing until a `save`, which has everything in it, has succeeded.
 """
 
 import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 log = logging.getLogger(__name__)
 
+Durability = Literal["process", "power"]
+
+VERSION = 2
 _BUSY_S = 1.0  # how long somebody else's lock is waited for; the loop stands still meanwhile
 _UNUSABLE = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR}  # others may be gone at the next try
-_CREATE = "CREATE TABLE IF NOT EXISTS snapshot (id INTEGER PRIMARY KEY CHECK (id = 1), saved_at REAL, data BLOB)"
-_SAVE = "INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?)"
+_PAGE_BYTES = 1024  # a reading that comes alone writes one page
+_CREATE = """
+CREATE TABLE IF NOT EXISTS snapshot (id INTEGER PRIMARY KEY CHECK (id = 1), saved_at REAL, data BLOB, counts TEXT);
+CREATE TABLE IF NOT EXISTS entry (id INTEGER PRIMARY KEY, record BLOB, receipts BLOB);
+CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY, topic TEXT, payload TEXT);
+"""
+_TABLES = {"snapshot": "data, counts", "entry": "record, receipts", "outbox": "id, topic, payload"}
+
+
+class Letter(NamedTuple):
+    """A message that must reach the broker; ids rise in the order of sending."""
+
+    id: int
+    topic: str
+    payload: str
+
+
+class Entry(NamedTuple):
+    """One step of the engine.
+
+    Attributes:
+        record: what it was given, see `core.records`.
+        receipts: of the messages that it came in, see `receipts.py`.
+    """
+
+    record: bytes
+    receipts: bytes
+
+
+class Recovered(NamedTuple):
+    """What there was in the file.
+
+    Attributes:
+        snapshot: of the engine; None where there is none.
+        counts: what was counted until then, JSON.
+        entries: the steps since.
+        outbox: what has not been delivered.
+    """
+
+    snapshot: bytes | None
+    counts: str
+    entries: list[Entry]
+    outbox: list[Letter]
+
+
+NOTHING = Recovered(None, "{}", [], [])
 
 
 class Journal:
-    """Keeps the latest snapshot of the engine."""
+    """Keeps the engine's past.
 
-    def __init__(self, path: Path) -> None:
-        """Use this file; it and its folder are made when they are needed."""
+    Attributes:
+        path: of the file.
+        failing: since when nothing could be written, monotonic seconds; None while all is well.
+        n_bytes: of the entries since the last snapshot.
+    """
+
+    def __init__(self, path: Path, durability: Durability = "process") -> None:
+        """Use this file; it and its folder are made when they are needed.
+
+        Args:
+            path: of the file.
+            durability: "process" survives the end of the process, "power" the end of everything (fsync at each commit).
+        """
         self.path = path
-        self._failing = False
+        self.failing: float | None = None
+        self.n_bytes = 0
+        self._synchronous = {"process": "NORMAL", "power": "FULL"}[durability]
+        self._connection: sqlite3.Connection | None = None
+        self._inode = -1
 
-    def load(self) -> bytes | None:
-        """The latest snapshot, or None where there is none to be had."""
+    # -- at the start -----------------------------------------------------------------------------------------------
+
+    def recover(self) -> Recovered:
+        """Everything in the file; nothing where there is none to be had."""
         try:
-            found = self._read() if self.path.exists() else None
+            return self._read() if self.path.exists() else NOTHING
         except (sqlite3.Error, OSError) as error:
+            self.close()
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNUSABLE:
                 self.set_aside(str(error))
             else:
-                log.error("state in %s cannot be read (%s): starting anew", self.path, error)  # noqa: TRY400 - the operator needs no traceback
-            return None
-        if found is not None and not isinstance(found, bytes):
-            self.set_aside("there is no snapshot in it")
-            return None
-        return found
+                self._fail(error, "cannot be read: starting anew")
+            return NOTHING
 
-    def _read(self) -> object:
-        with self._connection() as connection:
-            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'snapshot'").fetchone():
-                return None
-            row = connection.execute("SELECT data FROM snapshot WHERE id = 1").fetchone()
-        return row[0] if row else None
+    def _read(self) -> Recovered:
+        connection = self._open()
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            self.set_aside(f"it is of a newer forewarn, version {version}")
+            return NOTHING
+        if version < VERSION:
+            self._upgrade(connection)
+        found = {name: connection.execute(_select(name)).fetchall() for name in _TABLES}
+        entries = [Entry(*row) for row in found["entry"]]
+        letters = [Letter(*row) for row in found["outbox"]]
+        snapshot, counts = found["snapshot"][0] if found["snapshot"] else (None, "{}")
+        texts = [counts or "{}", *(text for letter in letters for text in letter[1:])]
+        blobs = [snapshot or b"", *(blob for entry in entries for blob in entry)]
+        if not all(isinstance(t, str) for t in texts) or not all(isinstance(b, bytes) for b in blobs):
+            self.set_aside("it holds something else")
+            return NOTHING
+        self.n_bytes = sum(len(entry.record) for entry in entries)
+        return Recovered(snapshot, counts or "{}", entries, letters)
 
-    def save(self, data: bytes) -> bool:
-        """Replace the snapshot in one transaction; whether it could be written."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self._connection() as connection:
-                connection.execute(_CREATE)
-                connection.execute(_SAVE, (time.time(), data))
-        except (sqlite3.Error, OSError) as error:
-            if not self._failing:
-                log.error("state cannot be saved to %s (%s): going on in memory, trying again", self.path, error)  # noqa: TRY400 - the same
-            self._failing = True
-            return False
-        if self._failing:
-            log.info("state is saved to %s again", self.path)
-        self._failing = False
-        return True
+    def _upgrade(self, connection: sqlite3.Connection) -> None:
+        """Version 0 had the snapshot alone."""
+        with _transaction(connection):
+            columns = {row[1] for row in connection.execute("PRAGMA table_info(snapshot)")}
+            if columns and "counts" not in columns:
+                connection.execute("ALTER TABLE snapshot ADD COLUMN counts TEXT")
+            for statement in _CREATE.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
 
     def set_aside(self, why: str) -> None:
         """Rename a file that cannot be used."""
+        self.close()
         aside = self.path.with_name(f"{self.path.name}.unusable-{time.time():.0f}")
         try:
             self.path.rename(aside)
+            for suffix in ("-wal", "-shm"):
+                with contextlib.suppress(FileNotFoundError):
+                    self.path.with_name(self.path.name + suffix).rename(aside.with_name(aside.name + suffix))
         except OSError as error:
-            log.error("state in %s cannot be used (%s) nor renamed (%s): starting anew", self.path, why, error)  # noqa: TRY400 - the same
+            log.error("state in %s cannot be used (%s) nor renamed (%s): starting anew", self.path, why, error)  # noqa: TRY400 - the operator needs no traceback
         else:
             log.warning("state in %s cannot be used (%s): starting anew, the file is kept as %s", self.path, why, aside)
 
-    @contextlib.contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self.path, timeout=_BUSY_S)
+    # -- while running ----------------------------------------------------------------------------------------------
+
+    def commit(self, entries: Sequence[Entry], letters: Iterable[Letter] = (), delivered: Iterable[int] = ()) -> bool:
+        """Add steps of the engine and the letters they gave rise to, and forget letters; whether it was written."""
+        if self.failing is not None:
+            return False
         try:
-            with connection:
-                yield connection
-        finally:
-            connection.close()
+            with _transaction(self._open()) as connection:
+                connection.executemany("INSERT INTO entry (record, receipts) VALUES (?, ?)", entries)
+                connection.executemany("INSERT INTO outbox VALUES (?, ?, ?)", letters)
+                connection.executemany("DELETE FROM outbox WHERE id = ?", [(letter,) for letter in delivered])
+        except (sqlite3.Error, OSError) as error:
+            self._fail(error, "cannot be written: going on in memory, trying again")
+            return False
+        self.n_bytes += sum(len(entry.record) for entry in entries)
+        return True
+
+    def save(self, snapshot: bytes, counts: str = "{}", letters: Iterable[Letter] = ()) -> bool:
+        """Have this snapshot and these letters, and nothing else; whether it was written."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._leave_lost_file()
+            with _transaction(self._open()) as connection:
+                connection.execute("DELETE FROM entry")
+                connection.execute("DELETE FROM outbox")
+                connection.execute(
+                    "INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?, ?)", (time.time(), snapshot, counts)
+                )
+                connection.executemany("INSERT INTO outbox VALUES (?, ?, ?)", letters)
+        except (sqlite3.Error, OSError) as error:
+            self._fail(error, "cannot be written: going on in memory, trying again")
+            self.close()  # the next try opens anew
+            return False
+        if self.failing is not None:
+            log.info("state is written to %s again", self.path)
+        self.failing, self.n_bytes = None, 0
+        return True
+
+    def check(self) -> None:
+        """Find out whether the file that is written is still the one at its path."""
+        if self.failing is None and self._connection is not None and self._is_lost():
+            self._fail(FileNotFoundError("another file or none is in its place"), "is gone: going on in memory")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+        self._connection = None
+
+    # -- the file ---------------------------------------------------------------------------------------------------
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = connection = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # two daemons with one file would be one too many
+            connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+                self._upgrade(connection)
+            self._inode = self.path.stat().st_ino
+        return self._connection
+
+    def _is_lost(self) -> bool:
+        try:
+            return self.path.stat().st_ino != self._inode
+        except OSError:
+            return True
+
+    def _leave_lost_file(self) -> None:
+        if self._connection is not None and self._is_lost():
+            self.close()
+
+    def _fail(self, error: Exception, then: str) -> None:
+        if self.failing is None:
+            log.error("state in %s (%s) %s", self.path, error, then)
+            self.failing = time.monotonic()
+
+
+def _select(table: str) -> str:
+    return f"SELECT {_TABLES[table]} FROM {table} ORDER BY id"  # noqa: S608 - names of this module
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise

@@ -1,0 +1,60 @@
+"""What the engine was given, in bytes: the entries of a journal, from which a run is repeated to the bit.
+
+A record is one line of JSON (what it is, how long its columns are, the series in it) and the columns behind it.
+"""
+
+import json
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn.core.readings import Batch, SeriesKey
+
+
+class Tick(NamedTuple):
+    """The arguments of `Engine.tick`."""
+
+    now: float
+    listening_since: float
+
+
+def of_batch(batch: Batch) -> bytes:
+    """A batch as bytes."""
+    place: dict[SeriesKey, int] = {}
+    series = np.array([place.setdefault(key, len(place)) for key in batch.keys], np.uint32)
+    head = {"n": len(batch), "features": batch.values.shape[1], "keys": list(place)}
+    columns = (series, batch.at, batch.received_at, batch.values)
+    return b"\n".join([json.dumps(head, separators=(",", ":")).encode(), b"".join(c.tobytes() for c in columns)])
+
+
+def of_tick(tick: Tick) -> bytes:
+    """A tick as bytes."""
+    return json.dumps({"tick": tick}).encode() + b"\n"
+
+
+def read(data: bytes) -> Batch | Tick:
+    """What a record says.
+
+    Raises:
+        ValueError: where the bytes are none.
+    """
+    line, _, rest = data.partition(b"\n")
+    try:
+        head: dict[str, Any] = json.loads(line)
+        if "tick" in head:
+            return Tick(*map(float, head["tick"]))
+        n, width = int(head["n"]), int(head["features"])
+        known = [SeriesKey(str(device), str(metric)) for device, metric in head["keys"]]
+        series, *columns = _columns(rest, n, width)
+        return Batch([known[i] for i in series.tolist()], columns[0], columns[1], columns[2].reshape(n, width))
+    except (KeyError, TypeError, IndexError, AttributeError, RecursionError, OverflowError, MemoryError) as error:
+        raise ValueError(f"no record: {error!r}") from error
+
+
+def _columns(data: bytes, n: int, width: int) -> list[NDArray[Any]]:
+    if n < 0 or width < 1 or len(data) != n * (4 + 8 * (2 + width)):
+        raise ValueError(f"no record: {len(data)} bytes for {n} readings of {width} features")
+    series = np.frombuffer(data, np.uint32, n)
+    numbers = np.frombuffer(data[4 * n :], np.float64)
+    return [series, *np.split(numbers, [n, 2 * n])]
