@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from forewarn.core import conversions, crossings, faults, residuals, windows
+from forewarn.core import cadences, conversions, crossings, faults, residuals, windows
 from forewarn.core.ports import Forecaster
 from forewarn.core.rules import Limits, Rules
 from tests.core.scalar_bands import ScalarBands
@@ -53,7 +53,9 @@ class ScalarSeries:
         self.mean = self.band = 0.0
         self.resolution = math.inf
         self.run = self.longest = self.n_change = self.n_interval = 0
-        self.cadence = math.nan
+        self.first_intervals: list[float] = []
+        self.cadence = self.usual_interval = math.nan
+        self.uneven = 0.0
         self.exceeded: list[bool] = []
         self.calm = 0
         self.told: dict[str, Told] = {}
@@ -81,12 +83,13 @@ class ScalarSeries:
         if at < self.last_at:
             return Said("out_of_order")
         change, interval = value - self.last_value, at - self.last_at
-        if self.n_interval >= faults.MIN_INTERVALS and interval > self.rules.max_gap * self.cadence:
+        if self.n_interval >= cadences.MIN_INTERVALS and interval > self.rules.max_gap * self.cadence:
             self.window, self.path = [], []
             self.bands.forget()
-            self.expected = math.nan
             if self.tail:
                 self.tail.restart()
+        missing = self._missing(interval)
+        self.expected = self.path[missing] if missing < len(self.path) else math.nan
         self._cadence(interval)
         said = self._judge(value)
         self._count_equal(change)
@@ -96,14 +99,14 @@ class ScalarSeries:
         found["stuck"] = (self._stuck(), False)
         found["unit_change"] = (self._unit_change(said, value), False)
         found["range"] = (self._held("range", not self.limits.low <= value <= self.limits.high), False)
-        rate = abs(change) / interval if not math.isnan(interval) else 0.0
+        rate = abs(change) / max(interval, 1e-9) if not math.isnan(interval) else 0.0
         found["rate"] = (self._held("rate", rate > self.limits.max_rate_per_s), False)
         found["limit"] = (self._held("limit", self._passed(value)), False)
         faulty = any(found[kind][0] for kind in ("stuck", "range", "rate", "unit_change"))
         if self._teach(value, change, faulty=faulty):
             if self.tail:
                 said.unusual = self.tail.take(at, value, interval, self.resolution)
-            self._look_ahead(value)
+            self._look_ahead(value, missing)
         self.last_at, self.last_received_at, self.last_value = at, received_at, value
         found["forecast_limit"] = (self._forecast_limit(value), False)
         if self.tail:
@@ -245,15 +248,43 @@ class ScalarSeries:
     def _cadence(self, interval: float) -> None:
         if math.isnan(interval):
             return
-        if self.n_interval < faults.MIN_INTERVALS:
-            self.cadence = interval if math.isnan(self.cadence) else max(self.cadence, interval)
+        interval = min(max(interval, 1e-9), 1e9)
+        if self.n_interval < cadences.MIN_INTERVALS:
+            self.first_intervals.append(interval)
+            self.cadence = sorted(self.first_intervals)[-2] if self.n_interval else math.nan
         else:
             self.cadence *= math.exp(0.095) if interval > self.cadence else math.exp(-0.005)
+        self._usual(interval)
         self.n_interval += 1
 
-    def _look_ahead(self, value: float) -> None:
+    def _usual(self, interval: float) -> None:
+        if math.isnan(self.usual_interval):
+            self.usual_interval = interval
+            return
+        away = min(abs(interval / self.usual_interval - 1), 0.5)
+        self.uneven += (away - self.uneven) * max(1 / (self.n_interval + 1), 1 / 256)
+        step = 1 + max(4 / (self.n_interval + 1), 0.002)
+        if interval > self.usual_interval:
+            self.usual_interval *= step
+        elif interval < self.usual_interval:
+            self.usual_interval /= step
+
+    def _missing(self, interval: float) -> int:
+        if self.n_interval < cadences.MIN_INTERVALS or self.uneven > cadences.EVEN:
+            return 0
+        return min(max(round(min(interval, 1e9) / self.usual_interval) - 1, 0), 1_000_000)
+
+    def _bridge(self, value: float, missing: int) -> None:
+        known = self.forecaster.card.interval_s is not None
+        if known and self.window and 1 <= missing <= 3:
+            before = float(np.float32(self.window[-1]))
+            line = [before + nth / (missing + 1) * (value - before) for nth in range(1, missing + 1)]
+            self.window += line
+
+    def _look_ahead(self, value: float, missing: int) -> None:
         n_step = self.forecaster.card.n_step
-        self.bands.take(value)
+        self.bands.take(value, missing)
+        self._bridge(value, missing)
         self.window = [*self.window, value][-n_step:]
         self._see_history(value)
         forecast = None
@@ -261,7 +292,6 @@ class ScalarSeries:
             window = np.array(self.window, np.float32).reshape(1, n_step, 1)
             forecast = self.forecaster.forecast(window, np.array([self._spread()], np.float32))
             self.path = [float(each) for each in forecast.path[0]]
-            self.expected = self.path[0]
         self.bands.follow(None if forecast is None else self.path)
         if self.tail:
             self.tail.expect(forecast)

@@ -20,7 +20,7 @@ class ScalarBands:
         self.every, self.n_kept = math.ceil(horizon / n_kept), n_kept
         while any(self.every % divisor == 0 for divisor in (2, 3, 5)):
             self.every += 1
-        self.count = 0  # readings in the window so far
+        self.count = 0  # readings that taught so far, and those missing before them
         self.kept: dict[int, list[float]] = {}  # forecasts by the count when they were made
         self.n = [0] * horizon
         self.error = [0.0] * horizon
@@ -29,8 +29,9 @@ class ScalarBands:
     def forget(self) -> None:
         self.kept = {}
 
-    def take(self, value: float) -> None:
+    def take(self, value: float, missing: int = 0) -> None:
         """A reading that teaches, before it enters the window."""
+        self.count += missing
         for made, path in self.kept.items():
             lead = self.count - made
             if lead < len(path) and math.isfinite(path[lead]):

@@ -13,18 +13,26 @@ EVERYONE = np.arange(3)
 
 def table(horizon: int, calibration: Calibration | None = None) -> Table:
     own = {
-        "n_history": Column(np.int64),
         "forecast": Column(np.float32, (horizon,), np.nan),
         "mean_abs": Column(np.float64, (), 2.0),
     }
     return Table(bands.columns(horizon, calibration or Calibration()), own, rows=3)
 
 
-def step(columns: Table, value: np.ndarray, path: np.ndarray, full: np.ndarray, ended: np.ndarray) -> None:
+NONE = np.zeros(3, np.int64)
+
+
+def step(
+    columns: Table,
+    value: np.ndarray,
+    path: np.ndarray,
+    full: np.ndarray,
+    ended: np.ndarray,
+    missing: np.ndarray = NONE,
+) -> None:
     state = columns.take(EVERYONE)
     bands.restart(state, ended)
-    bands.learn(state, value)
-    state["n_history"] += 1
+    bands.learn(state, value, missing)
     state["forecast"] = path
     bands.follow(state, full)
     columns.put(EVERYONE, state)
@@ -39,11 +47,12 @@ def test_vectorised_and_scalar_bands_agree_to_the_bit(horizon: int) -> None:
         path = rng.normal(0, 1, (3, horizon)).astype(np.float32)
         path[rng.random((3, horizon)) < 0.01] = np.nan
         full, ended = rng.random(3) < 0.9, rng.random(3) < 0.1 / horizon
-        step(columns, value, path, full, ended)
+        missing = np.where(rng.random(3) < 0.05, rng.integers(1, 9, 3), 0)
+        step(columns, value, path, full, ended, missing)
         for i, scalar in enumerate(scalars):
             if ended[i]:
                 scalar.forget()
-            scalar.take(float(value[i]))
+            scalar.take(float(value[i]), int(missing[i]))
             scalar.follow(path[i].tolist() if full[i] else None)
     assert all(min(scalar.n) > bands.WARM_UP / 5 for scalar in scalars)
     for i, scalar in enumerate(scalars):

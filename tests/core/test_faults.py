@@ -89,13 +89,13 @@ def test_a_metric_that_is_no_temperature_has_no_change_of_unit() -> None:
     assert raised(engine, rows(calm(100, 21.0) + calm(10, 69.8, 1)), Kind.UNIT_CHANGE) == []
 
 
-@pytest.mark.parametrize(("gap_s", "outcome"), [(700.0, Outcome.SCORED), (800.0, Outcome.WARMING_UP)])
-def test_a_window_restarts_after_a_gap_of_more_than_twelve_cadences(gap_s: float, outcome: Outcome) -> None:
+@pytest.mark.parametrize(("gap_s", "n_unjudged"), [(90.0, 0), (700.0, 1), (800.0, 4)])  # 700 s: beyond the horizon
+def test_a_window_restarts_after_a_gap_of_more_than_twelve_cadences(gap_s: float, n_unjudged: int) -> None:
     engine = Engine(HalfTrend(), Rules(detector="residual"))
     before = rows(calm())
     engine.ingest(batch(before))
     after = engine.ingest(batch(rows(calm(5), at=before[-1].at + gap_s))).outcome.tolist()
-    assert after == [outcome] * 4 + [Outcome.SCORED]
+    assert after == [Outcome.WARMING_UP] * n_unjudged + [Outcome.SCORED] * (5 - n_unjudged)
 
 
 def test_readings_inside_a_fault_do_not_teach_until_they_are_accepted() -> None:

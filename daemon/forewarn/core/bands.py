@@ -9,13 +9,15 @@ Rules that hold here:
   of the recent error. It starts from the model's calibration, where it has one, else from the error so far, taken as
   Gaussian; where there is none yet, from the next reading's, growing with the square root of the lead.
 - A single error counts for at most `CLIP` times the mean of those before.
-- A reading that must not teach, and a gap, end all comparisons.
+- Where readings are missing before a reading, it is compared at the leads that are as far ahead.
+- A reading that must not teach, and a long gap, end all comparisons.
 """
 
 import math
 
 import numpy as np
 
+from forewarn.core.cadences import Counts
 from forewarn.core.card import Calibration
 from forewarn.core.readings import Floats, Mask, Slots
 from forewarn.core.slots import Column, State, Table
@@ -28,17 +30,24 @@ CLIP = 4.0
 STEP = 0.2
 _GAUSSIAN = (1.606, 2.456)  # these quantiles of |x| over its mean, x Gaussian: 1.282 and 1.960 times sqrt(pi / 2)
 _LARGEST = 1e37  # error: float32 holds a band of it
+_NEVER = -(2**30)
 _MISS = 1.0 - np.array(COVERAGE)[:, None]
 _FACTOR = np.array(_GAUSSIAN)[:, None]
 
 
 def columns(horizon: int, calibration: Calibration) -> dict[str, Column]:
-    """`path`s kept, and by lead `lead_error` (mean |error|), `half_width` (80 %, 95 %) and `n_lead` errors learnt."""
+    """Of the paths kept and of the leads.
+
+    `paths` and when each was made: `path_made` of the `path_n` steps so far, which are readings and missing ones. By
+    lead, `lead_error` (mean |error|), `half_width` (80 %, 95 %) and `n_lead` errors learnt.
+    """
     n_path = max(1, min(horizon, KEPT // horizon))
     known = calibration.band_80 is not None and calibration.band_95 is not None
     widths = np.array([calibration.band_80, calibration.band_95]) if known else np.zeros((2, horizon))
     return {
         "paths": Column(np.float32, (n_path, horizon), np.nan),
+        "path_made": Column(np.int64, (n_path,), _NEVER),
+        "path_n": Column(np.int64),
         "lead_error": Column(np.float32, (horizon,), widths[0] / _GAUSSIAN[0]),
         "half_width": Column(np.float32, (2, horizon), widths),
         "n_lead": Column(np.int32, (horizon,), WARM_UP if known else 0),
@@ -50,11 +59,11 @@ def restart(state: State, ended: Mask) -> None:
     state["paths"][ended] = np.nan
 
 
-def learn(state: State, value: Floats) -> None:
+def learn(state: State, value: Floats, missing: Counts) -> None:
     """Compare readings with what was forecast of them, before they enter the window."""
-    n_path, horizon = state["paths"].shape[1:]
-    every = _every(n_path, horizon)
-    age = (state["n_history"][:, None] - every * np.arange(n_path)) % (every * n_path)  # since each path was made
+    horizon = state["paths"].shape[2]
+    state["path_n"] += missing
+    age = state["path_n"][:, None] - state["path_made"]
     row, path = np.nonzero(age < horizon)
     lead = age[row, path]
     error = np.minimum(np.abs(value[row] - state["paths"][row, path, lead]), _LARGEST)
@@ -74,9 +83,12 @@ def follow(state: State, full: Mask) -> None:
     """Keep the newest forecasts, of the series that have one, for comparison."""
     n_path, horizon = state["paths"].shape[1:]
     every = _every(n_path, horizon)
-    (rows,) = np.nonzero(state["n_history"] % every == 0)
-    newest = np.where(full[rows, None], state["forecast"][rows], np.float32(np.nan))
-    state["paths"][rows, state["n_history"][rows] // every % n_path] = newest
+    n = state["path_n"] + 1
+    state["path_n"] = n
+    (rows,) = np.nonzero(n % every == 0)
+    place = n[rows] // every % n_path
+    state["paths"][rows, place] = np.where(full[rows, None], state["forecast"][rows], np.float32(np.nan))
+    state["path_made"][rows, place] = n[rows]
 
 
 def expected_error(state: State, next_error: Floats) -> Floats:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.core import bands, faults, limits
+from forewarn.core import bands, cadences, faults, limits
 from forewarn.core.alerts import OF_JUDGES, Alert, AlertBook, Event, Kind, SeriesEvicted
 from forewarn.core.judges import BIT, Arrivals, Findings, Judges
 from forewarn.core.ports import Forecaster
@@ -130,9 +130,11 @@ class Engine:
             rows, slots, at, state = rows[kept], slots[kept], at[kept], state[kept]
         values, received_at = batch.values[rows], batch.received_at[rows]
         value = values[:, self._target]
-        readings = Arrivals(at, values, value - state["value"], at - state["at"])
-        self._judges.restart(state, faults.after_gap(state, readings.interval_s, self.rules.max_gap))
-        faults.see_interval(state, received_at - state["received_at"], readings.interval_s)
+        interval_s = at - state["at"]
+        missing = cadences.missing(state, interval_s)
+        readings = Arrivals(at, values, value - state["value"], interval_s, missing)
+        self._judges.restart(state, cadences.after_gap(state, interval_s, self.rules.max_gap))
+        cadences.see_interval(state, received_at - state["received_at"], interval_s)
         state["at"], state["received_at"], state["value"] = at, received_at, value
 
         started_at = state["window_at"][:, 0].copy()

@@ -5,6 +5,8 @@ Rules that hold here:
 - Score first, learn after: a reading is judged against the forecast that was made before it came.
 - Sensor faults never teach: a reading inside one enters neither the recent errors, the judge's history nor the window,
   until `accept_after` of them in a row say that this is how the series is now.
+- Where readings are missing before a reading, it is held against the lead that is as far ahead. A model that was
+  trained at one cadence, with short gaps bridged, has them bridged in its windows; one for all cadences has not.
 - One of two judges says whether a reading is as it should be, `anomalies` or `residuals`; the errors at one reading
   ahead are followed in any case, for the band around the forecast.
 """
@@ -16,6 +18,7 @@ import numpy as np
 from forewarn.core import (
     anomalies,
     bands,
+    cadences,
     conversions,
     crossings,
     deviations,
@@ -45,12 +48,20 @@ class Arrivals(NamedTuple):
         values: engineering units.
         change: of the target since the reading before, NaN for the first.
         interval_s: of the readings' own time since then.
+        missing: `(n,)` readings that should have come since then.
     """
 
     at: Floats
     values: Floats
     change: Floats
     interval_s: Floats
+    missing: cadences.Counts
+
+    def some(self, chosen: Mask) -> "Arrivals":
+        """Those of these rows."""
+        return Arrivals(
+            self.at[chosen], self.values[chosen], self.change[chosen], self.interval_s[chosen], self.missing[chosen]
+        )
 
 
 class Findings(NamedTuple):
@@ -79,6 +90,7 @@ class Judges:
     def __init__(self, forecaster: Forecaster, rules: Rules) -> None:
         self._forecast = forecaster.forecast
         self._target = forecaster.card.target_index
+        self._bridges = forecaster.card.interval_s is not None
         self._rules = rules
         self._tail = rules.detector == "tail"
         card = forecaster.card
@@ -86,6 +98,7 @@ class Judges:
         self.columns = (
             windows.columns(card.n_step, len(card.features)),
             residuals.columns(card.calibration),
+            cadences.COLUMNS,
             faults.COLUMNS,
             limits.COLUMNS,
             conversions.COLUMNS,
@@ -111,7 +124,7 @@ class Judges:
     def judge(self, state: State, readings: Arrivals) -> Findings:
         """Judge readings of these series, learn from them, and forecast the next ones."""
         value = readings.values[:, self._target]
-        expectation = residuals.judge(state, value, state["forecast"][:, 0].astype(np.float64))
+        expectation = residuals.judge(state, value, _forecast_of(state, readings.missing))
         rulings = self._fault_rulings(state, expectation, value, readings)
         teaches = self._teaches(state, rulings)
         residuals.learn(state, expectation, teaches & np.isfinite(expectation.residual))
@@ -179,7 +192,7 @@ class Judges:
         if self._multivariate:
             multivariate.see(state, None, teaches)
         part = rows_of(state, teaches)
-        said = self._take(part, Arrivals(*(column[teaches] for column in readings)))
+        said = self._take(part, readings.some(teaches))
         put_rows(state, teaches, part)
         if said is None:
             return None
@@ -190,9 +203,11 @@ class Judges:
 
     def _take(self, state: State, readings: Arrivals) -> Anomaly | None:
         """The judge's history, the windows, and the forecasts from them."""
-        at, values, _, interval_s = readings
+        at, values, _, interval_s, missing = readings
         anomaly = anomalies.judge(state, at, values[:, self._target], interval_s) if self._tail else None
-        bands.learn(state, values[:, self._target])
+        bands.learn(state, values[:, self._target], missing)
+        if self._bridges:
+            windows.bridge(state, at, values, missing)
         full = windows.push(state, at, values, self._target)
         forecast = None
         if full.any():
@@ -207,6 +222,14 @@ class Judges:
         if self._tail:
             deviations.expect(state, forecast, full)
         return anomaly
+
+
+def _forecast_of(state: State, missing: cadences.Counts) -> Floats:
+    """What was forecast for readings that so many are missing before; NaN beyond the horizon."""
+    path = state["forecast"]
+    last = path.shape[1] - 1
+    expected = path[np.arange(len(path)), np.minimum(missing, last)].astype(np.float64)
+    return np.where(missing <= last, expected, np.nan)
 
 
 def was(state: State, kind: Kind) -> Mask:

@@ -10,6 +10,7 @@ Rules that hold here:
 
 import numpy as np
 
+from forewarn.core.cadences import SHORTEST_S
 from forewarn.core.readings import Floats, Mask
 from forewarn.core.rules import Limits, Rules
 from forewarn.core.rulings import Ruling, held
@@ -48,7 +49,7 @@ def too_fast(state: State, change: Floats, interval: Floats, active: Mask, rules
         active: whether such an alert was active before.
         rules: see `Rules`.
     """
-    rate = np.abs(change) / interval
+    rate = np.abs(change) / np.maximum(interval, SHORTEST_S)
     found = rate > state["max_rate_per_s"]
     return Ruling(
         active=held(state, "rate_calm", found, active, rules.clear_after),

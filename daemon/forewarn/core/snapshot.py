@@ -14,7 +14,7 @@ from forewarn.core.alerts import Alert, Kind, Severity
 from forewarn.core.card import Feature
 from forewarn.core.readings import SeriesKey
 
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True, slots=True)
