@@ -23,6 +23,7 @@ from forewarn.adapters.http import HttpServer
 from forewarn.adapters.journal import Journal
 from forewarn.adapters.mqtt.link import LastWill, Message, MqttLink
 from forewarn.adapters.mqtt.session import Broker
+from forewarn.adapters.mqtt.tls import Tls
 from forewarn.adapters.onnx_forecaster import OnnxForecaster, load_model, resolve_model
 from forewarn.adapters.systemd import Notifier
 from forewarn.adapters.telemetry import Telemetry
@@ -56,6 +57,7 @@ def broker_of(settings: MqttSettings) -> Broker:
         password=settings.password.get_secret_value() if settings.password else None,
         protocol=settings.protocol,
         keepalive_s=settings.keepalive_s,
+        tls=Tls(settings.ca_file, settings.cert_file, settings.key_file) if settings.tls else None,
     )
 
 
