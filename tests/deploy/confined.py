@@ -1,6 +1,6 @@
-"""Runs a command under the system-call filters that systemd makes of a unit: `python -m tests.deploy.confined UNIT -- …`.
+"""Runs a command under the system-call filters that systemd makes of a unit.
 
-SystemCallFilter, RestrictAddressFamilies, RestrictNamespaces and MemoryDenyWriteExecute, as systemd 252 does them
+`python -m tests.deploy.confined UNIT -- COMMAND …`: SystemCallFilter, RestrictAddressFamilies, RestrictNamespaces and MemoryDenyWriteExecute, as systemd 252 does them
 (src/shared/seccomp-util.c), through the libseccomp that systemd itself loads. No privilege is needed: NoNewPrivileges.
 What systemd does with mounts and users (ProtectSystem, DynamicUser) is not in it.
 """
@@ -74,7 +74,7 @@ def _add(library: Any, made: ctypes.c_void_p, action: int, name: str, *compariso
     number = library.seccomp_syscall_resolve_name(name.encode())
     if number < 0:  # not on this processor
         return
-    array = (_Comparison * len(comparisons))(*comparisons)
+    array = (_Comparison * len(comparisons))(*(_Comparison(*each) for each in comparisons))
     failed = library.seccomp_rule_add_array(made, ctypes.c_uint32(action), number, len(comparisons), array)
     if failed:
         raise OSError(-failed, f"seccomp_rule_add of {name}")

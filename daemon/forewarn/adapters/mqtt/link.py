@@ -95,6 +95,7 @@ class MqttLink:
         self._next_try_at = 0.0
         self._backoff_s = BACKOFF_FIRST_S
         self._complaint = ""
+        self._refused: set[str] = set()  # why, on this connection
         self._wake_in, self._wake_out = socket.socketpair()
         for end in (self._wake_in, self._wake_out):
             end.setblocking(False)  # noqa: FBT003 - the signature is the library's
@@ -290,6 +291,7 @@ class MqttLink:
         self.subscribed, self._awaited = True, False
         self._subscribed_at = time.monotonic()
         self._complaint = ""
+        self._refused.clear()
         log.info("connected to %s, subscribed to %s", self.broker, ", ".join(topic for topic, _ in self._subscriptions))
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - the same
@@ -301,5 +303,8 @@ class MqttLink:
             self._backoff_s = BACKOFF_FIRST_S
         self.subscribed = self._awaited = False
 
-    def _on_publish(self, _client: Any, _data: Any, mid: int, _reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - the same
+    def _on_publish(self, _client: Any, _data: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - the same
         self._waiting.discard(mid)
+        if reason.is_failure and str(reason) not in self._refused:
+            self._refused.add(str(reason))
+            log.error("broker %s refuses what is published: %s; may this user write there?", self.broker, reason)
