@@ -314,6 +314,9 @@ class LoggingSettings(_Section):
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe message that is shown."
     )
+    format: Literal["text", "json"] = Field(
+        default="text", description="`json`: one object a line, with `time`, `level`, `logger` and `message`."
+    )
 
 
 class Settings(BaseSettings):

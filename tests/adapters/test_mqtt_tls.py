@@ -257,7 +257,9 @@ def test_files_that_cannot_be_used_are_told_at_the_start_with_their_setting(
     command = ["openssl", "ec", "-aes256", "-passout", "pass:x", "-in", str(server.key), "-out", str(locked)]
     subprocess.run(command, check=True, capture_output=True)
     good = Tls(ca.cert, server.cert, server.key)
-    assert good.context().check_hostname
+    context = good.context()
+    assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
     for bad, says in (
         (replace(good, ca_file=folder / "gone"), f"mqtt.ca_file: {folder}/gone cannot be read (No such file"),
         (replace(good, ca_file=folder), f"mqtt.ca_file: {folder} cannot be read (Is a directory)"),

@@ -1,8 +1,9 @@
 """Runs a command under the system-call filters that systemd makes of a unit.
 
-`python -m tests.deploy.confined UNIT -- COMMAND …`: SystemCallFilter, RestrictAddressFamilies, RestrictNamespaces and MemoryDenyWriteExecute, as systemd 252 does them
-(src/shared/seccomp-util.c), through the libseccomp that systemd itself loads. No privilege is needed: NoNewPrivileges.
-What systemd does with mounts and users (ProtectSystem, DynamicUser) is not in it.
+`python -m tests.deploy.confined UNIT -- COMMAND …`: SystemCallFilter, RestrictAddressFamilies, RestrictNamespaces and
+MemoryDenyWriteExecute, as systemd 252 does them (src/shared/seccomp-util.c), through the libseccomp that systemd itself
+loads. No privilege is needed: NoNewPrivileges. What systemd does with mounts and users (ProtectSystem, DynamicUser) is
+not in it.
 """
 
 import ctypes
