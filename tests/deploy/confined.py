@@ -97,7 +97,8 @@ def confine(unit_text: str) -> None:
             _add(library, made, _ALLOW, name, *([comparison] if comparison else []))
     _add(library, made, _ERRNO | errno.ENOSYS, "clone3")  # systemd too: its flags cannot be looked at
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_SET_MDWE, 1, 0, 0, 0)  # from Linux 6.3 on; systemd 254 and later does it besides
+    if unit["MemoryDenyWriteExecute"] == ["yes"]:
+        libc.prctl(_SET_MDWE, 1, 0, 0, 0)  # from Linux 6.3 on; systemd 254 and later does it besides
     if libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or library.seccomp_load(made):
         raise OSError(ctypes.get_errno(), "this kernel refuses the filter")
 

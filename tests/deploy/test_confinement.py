@@ -6,12 +6,16 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from forewarn.demo.broker import free_port
 from tests.brokers import Mosquitto, Subscriber
+from tests.certificates import authority, signed
 from tests.daemons import INSTANCE, DaemonProcess, settings_file
+from tests.links import need_mosquitto
 
 UNIT = Path(__file__).parents[2] / "systemd" / "forewarn.service"
 CONFINED = (sys.executable, "-m", "tests.deploy.confined", str(UNIT), "--")
@@ -45,14 +49,30 @@ def test_the_filters_forbid_what_the_unit_says(program: str, confined: tuple[str
     assert ran.stderr.splitlines()[-1].startswith(FORBIDDEN[program]), ran.stderr
 
 
-def test_the_daemon_judges_and_alerts_under_the_filters_of_its_unit(
-    confined: tuple[str, ...], mosquitto: Mosquitto, tmp_path: Path
+@pytest.fixture
+def two_ports(tmp_path: Path) -> Iterator[tuple[Mosquitto, dict[str, str]]]:
+    """A broker with a port of plain text, and what makes a daemon use its other one, of TLS."""
+    need_mosquitto()
+    tmp_path.chmod(0o755)
+    ca, port = authority(tmp_path), free_port()
+    server = signed(ca, "server")
+    tls = [f"listener {port} 127.0.0.1", f"certfile {server.cert}", f"keyfile {server.key}", "user root"]
+    broker = Mosquitto(tls)
+    broker.start()
+    variables = {"PORT": str(port), "TLS": "true", "CA_FILE": str(ca.cert)}
+    yield broker, {f"FOREWARN_MQTT__{name}": value for name, value in variables.items()}
+    broker.close()
+
+
+def test_the_daemon_judges_and_alerts_over_tls_under_the_filters_of_its_unit(
+    confined: tuple[str, ...], two_ports: tuple[Mosquitto, dict[str, str]], tmp_path: Path
 ) -> None:
-    environ = {"ORT_DISABLE_TELEMETRY": "1"}  # as in the unit
+    broker, environ = two_ports
+    environ["ORT_DISABLE_TELEMETRY"] = "1"  # as in the unit
     now = time.time() - 600.0
     with (
-        Subscriber(mosquitto, f"forewarn/{INSTANCE}/alerts/#") as subscriber,
-        DaemonProcess(settings_file(tmp_path, mosquitto), environ=environ, launcher=confined) as daemon,
+        Subscriber(broker, f"forewarn/{INSTANCE}/alerts/#") as subscriber,
+        DaemonProcess(settings_file(tmp_path, broker), environ=environ, launcher=confined) as daemon,
     ):
         for i in range(100):
             reading = {"time": now + i, "value": 4.0 + i % 3 / 10 + (40.0 if i == 99 else 0.0)}

@@ -57,7 +57,9 @@ def test_the_line_of_systemctl_status_has_connection_series_and_alerts(mosquitto
             publisher.publish("sensors/b/temperature", json.dumps({"time": now, "value": 4.0}))
             told = f"STATUS=connected to 127.0.0.1:{mosquitto.port}; series: 2, active alerts: 1".encode()
             said: list[bytes] = []
+            ends_at = time.monotonic() + 15
             while told not in said:
+                assert time.monotonic() < ends_at, said
                 said.append(systemd.recv(1000))
             assert b"READY=1" in said
             assert f"STATUS=connected to 127.0.0.1:{mosquitto.port}; series: 0, active alerts: 0".encode() in said
