@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -57,15 +57,23 @@ def settings_file(
 class DaemonProcess:
     """`forewarn run --config FILE`, ready once the `with` block begins, and stopped by SIGTERM at its end."""
 
-    def __init__(self, config: Path, *, environ: Mapping[str, str] | None = None, ready: bool = True) -> None:
+    def __init__(
+        self,
+        config: Path,
+        *,
+        environ: Mapping[str, str] | None = None,
+        ready: bool = True,
+        launcher: Sequence[str] = (),
+    ) -> None:
         self._config = config
         self._environ = {**os.environ, **(environ or {})}
         self._ready = ready
+        self._launcher = launcher
         self.log = config.with_suffix(".log")
         self.stop_s = 0.0
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "forewarn", "run", "--config", str(self._config)]
+        command = [*self._launcher, sys.executable, "-m", "forewarn", "run", "--config", str(self._config)]
         self.log.write_text("")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=self._environ)

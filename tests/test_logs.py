@@ -1,3 +1,6 @@
+import json
+import logging
+import os
 import re
 import subprocess
 import sys
@@ -5,7 +8,7 @@ import sys
 import pytest
 
 from forewarn import logs
-from forewarn.logs import Complaints
+from forewarn.logs import Complaints, Repeats
 
 
 class Clock:
@@ -24,12 +27,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def logged(level: str, **environment: str) -> list[str]:
+def logged(level: str, style: str = "text", **environment: str) -> list[str]:
     """What a process writes to standard error."""
     program = f"""
 import logging
 from forewarn.logs import start_logging
-start_logging({level!r})
+start_logging({level!r}, {style!r})
 log = logging.getLogger("forewarn.x")
 log.debug("a")
 log.info("b")
@@ -37,6 +40,7 @@ log.warning("c\\nsecond line")
 log.error("d")
 """
     command = [sys.executable, "-c", program]
+    environment |= {"PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stderr.splitlines()
 
 
@@ -82,3 +86,58 @@ def test_trouble_that_was_over_for_a_minute_is_told_at_once_again(
     complaints.flush()
     complaints.add("not_json", "anew")
     assert caplog.messages == ["not_json: first", "not_json: anew"]
+
+
+def test_as_json_each_record_is_one_object_with_its_fields() -> None:
+    lines = [json.loads(line) for line in logged("info", "json")]
+    assert [(line["level"], line["logger"], line["message"]) for line in lines] == [
+        ("info", "forewarn.x", "b"),
+        ("warning", "forewarn.x", "c\nsecond line"),
+        ("error", "forewarn.x", "d"),
+    ]
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", lines[0]["time"])
+    assert [line[:10] for line in logged("info", "json", JOURNAL_STREAM="8:1")] == [f'<{n}>{{"time"' for n in (6, 4, 3)]
+
+
+def record(message: str, *args: object, **extra: object) -> logging.LogRecord:
+    made = logging.LogRecord("forewarn.x", logging.INFO, __file__, 1, message, args, None)
+    vars(made).update(extra)
+    return made
+
+
+@pytest.mark.parametrize("formatter", [logs._TextFormatter(), logs._JsonFormatter()])
+def test_a_long_message_is_cut_and_nothing_reaches_a_terminal_but_text(formatter: logging.Formatter) -> None:
+    line = formatter.format(record("%s", "x" * 60_000))
+    assert len(line) < 1_200
+    assert "… (59,000 characters more)" in line
+    line = formatter.format(record("device %s", "a\x1b[31m\u202eb\0"))
+    assert r"device a\u001b[31m\u202eb\u0000" in line
+    assert line.isprintable()
+    line = formatter.format(record("m", device="a\u2028b"))
+    assert line.isprintable()
+
+
+def test_what_a_record_was_given_besides_is_in_its_object() -> None:
+    given = record("m", device="a", count=3)
+    given.exc_info = (ValueError, ValueError("why"), None)
+    said = json.loads(logs._JsonFormatter().format(given))
+    assert (said["device"], said["count"]) == ("a", 3)
+    assert said["exception"].endswith("ValueError: why")
+    assert set(said) == {"time", "level", "logger", "message", "device", "count", "exception"}
+
+
+def test_of_many_messages_of_a_kind_the_first_are_shown_and_the_rest_is_counted(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    repeats = Repeats()
+    shown = [repeats.filter(record("alert %d", i)) for i in range(logs.BURST + 1204)]
+    assert shown == [True] * logs.BURST + [False] * 1204
+    assert repeats.filter(record("something else"))
+    caplog.set_level(logging.INFO)
+    repeats.flush()
+    assert caplog.messages == []
+    clock.now += 60.0
+    repeats.flush()
+    repeats.flush()
+    assert caplog.messages == ["forewarn.x: 1,204 more like this in 60 s: 'alert %d'"]
+    assert repeats.filter(record("alert %d", 0))

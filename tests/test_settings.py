@@ -130,6 +130,17 @@ def test_only_the_line_end_of_a_credential_is_cut_off(given_by: Sources) -> None
     assert password.get_secret_value() == " a b "
 
 
+def test_a_credential_whose_name_ends_in_file_is_that_file(given_by: Sources) -> None:
+    given_by.toml("[mqtt]\ntls = true\ncert_file = '/etc/forewarn/client.crt'\n")
+    mqtt = given_by.credential("mqtt__key_file", b"\xff" * 100_000).load().settings.mqtt
+    assert mqtt.key_file == given_by.credentials / "mqtt__key_file"
+    assert mqtt.cert_file == Path("/etc/forewarn/client.crt")
+
+
+def test_the_user_name_may_be_a_credential_too(given_by: Sources) -> None:
+    assert given_by.credential("mqtt__username", "gateway\n").load().settings.mqtt.username == "gateway"
+
+
 def test_secrets_are_masked_wherever_settings_are_shown(given_by: Sources) -> None:
     settings = given_by.toml(f'[mqtt]\npassword = "{SECRET}"').load().settings
     shown = dict(effective(settings))
@@ -156,6 +167,9 @@ TOML_PROBLEMS = {
     "[mqtt]\nport = 'x\\n'": r"FILE: mqtt.port: Input should be a valid integer, unable to parse string as an integer "
     r"(it is 'x\\n')",
     "[mqtt]\nqos = 2": "FILE: mqtt.qos: Input should be 0 or 1 (it is 2)",
+    "[mqtt]\ntls = 1.5": "FILE: mqtt.tls: Input should be a valid boolean",
+    "[mqtt]\nca_file = '/ca.crt'": "FILE: mqtt: ca_file is for TLS: it needs tls = true",
+    "[mqtt]\ntls = true\nkey_file = '/a'": "FILE: mqtt: key_file is the key of a client certificate: it needs",
     "[mqtt]\nprotocol = '4'": "FILE: mqtt.protocol: Input should be '5' or '3.1.1' (it is '4')",
     "[inputs]\ntopic = 'x'": "FILE: inputs: a list is needed; of tables, each begins with the name in double brackets",
     "inputs = ['x']": "FILE: inputs.0: a table is needed (it is 'x')",

@@ -24,6 +24,7 @@ INTRODUCTION = """\
   Case does not matter: `FOREWARN_UNITS__TEMPERATURE` is the unit of `temperature`, never of `Temperature`.
 - **Credentials** override both: files named after the key in the same way (`mqtt__password`), in the folder that
   `$CREDENTIALS_DIRECTORY` names. systemd makes it with `LoadCredential=`; with Docker, point it at `/run/secrets`.
+  A credential whose name ends in `_file`, such as `mqtt__key_file`, is that file itself and not its path.
 - **An unknown key** is an error that names the nearest known one, in all three. A file in the credentials folder that
   has no name of a setting is left alone.
 - `forewarn check --config FILE` says what is wrong, or prints what is in effect and where each value came from.

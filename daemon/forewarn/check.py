@@ -30,8 +30,11 @@ def check(path: Path, *, connect: bool) -> Iterator[str]:
     forecaster = load_model(resolve_model(settings.model))
     yield f"model: {forecaster.path}, golden sample agrees"
     yield from (f"  {line}" for line in card_lines(forecaster.card, forecaster.sha256))
+    broker = broker_of(settings.mqtt)
+    if broker.tls is not None:
+        broker.tls.context()
     if connect:
-        with MqttClient(broker_of(settings.mqtt), client_id=f"forewarn-check-{settings.instance}"):
+        with MqttClient(broker, client_id=f"forewarn-check-{settings.instance}"):
             yield f"broker: {settings.mqtt.host}:{settings.mqtt.port} lets us in"
 
 

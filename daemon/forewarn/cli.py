@@ -70,7 +70,7 @@ def _run(args: argparse.Namespace) -> None:
     from forewarn.settings import load  # noqa: PLC0415 - the same
 
     settings = load(args.config).settings
-    start_logging(settings.logging.level)
+    start_logging(settings.logging.level, settings.logging.format)
     Daemon(settings).run()
 
 

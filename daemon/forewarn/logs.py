@@ -1,31 +1,121 @@
-"""The log on standard error, and how repeats are kept short."""
+"""The log on standard error: as text or JSON, with repeats, long messages and what is not printable kept short.
 
+Rules that hold here:
+
+- A message of more than `MESSAGE_MOST` characters is cut, so no payload gets into the log however it came to be logged.
+- Of more than `BURST` messages of one kind in a minute the rest is counted, and the count is told.
+"""
+
+import json
 import logging
 import os
 import sys
 import time
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 log = logging.getLogger(__name__)
 
+MESSAGE_MOST = 1_000  # characters; an alert's sentence has some 200
+BURST = 60
 
-def start_logging(level: str) -> None:
+
+def start_logging(level: str, style: Literal["text", "json"] = "text") -> None:
     """Log to standard error; under systemd, which stamps the time itself, with the level as journald reads it."""
-    journal = "JOURNAL_STREAM" in os.environ
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JournalFormatter("%(message)s") if journal else logging.Formatter(_FORMAT))
+    formatter = _JsonFormatter() if style == "json" else _TextFormatter()
+    handler.setFormatter(_JournalFormatter(formatter) if "JOURNAL_STREAM" in os.environ else formatter)
+    handler.addFilter(repeats)
     logging.basicConfig(level=level.upper(), handlers=[handler])
 
 
-_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
+_FORMAT = "%(message)s" if "JOURNAL_STREAM" in os.environ else "%(asctime)s %(levelname)-7s %(message)s"
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+_USUAL = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
+
+
+def _cut(text: str) -> str:
+    more = len(text) - MESSAGE_MOST
+    return f"{text[:MESSAGE_MOST]}… ({more:,} characters more)" if more > 0 else text
+
+
+def _plain(text: str, kept: str = "") -> str:
+    """Without what a terminal takes for more than text, such as a name may have; escaped as JSON does it."""
+    return (
+        text
+        if text.isprintable()
+        else "".join(c if c.isprintable() or c in kept else json.dumps(c)[1:-1] for c in text)
+    )
+
+
+class _TextFormatter(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__(_FORMAT)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        record.message = _plain(_cut(record.message), "\n\t")
+        return super().formatMessage(record)
+
+
+class _JsonFormatter(logging.Formatter):
+    """One object a line: time, level, logger, message, and what the record was given as `extra`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        said: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": _cut(record.getMessage()),
+        }
+        said |= {key: value for key, value in vars(record).items() if key not in _USUAL}
+        if record.exc_info:
+            said["exception"] = self.formatException(record.exc_info)
+        return _plain(json.dumps(said, ensure_ascii=False, default=str))
 
 
 class _JournalFormatter(logging.Formatter):
     """Prefixes each line with its priority, as sd-daemon(3) says."""
 
+    def __init__(self, lines: logging.Formatter) -> None:
+        super().__init__()
+        self._lines = lines
+
     def format(self, record: logging.LogRecord) -> str:
         priority = _PRIORITIES.get(record.levelno, 6)
-        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
+        return "\n".join(f"<{priority}>{line}" for line in self._lines.format(record).split("\n"))
+
+
+class Repeats(logging.Filter):
+    """Lets `BURST` messages of a kind pass in a minute, whatever their details, and counts the rest."""
+
+    _EVERY_S = 60.0
+
+    def __init__(self) -> None:
+        """Start with nothing logged."""
+        super().__init__()
+        self._seen: dict[tuple[str, int, str], list[float]] = {}  # since when, and how many since then
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this one is shown."""
+        if record.name == __name__:  # complaints, which are kept short already, and our own counts
+            return True
+        seen = self._seen.setdefault((record.name, record.levelno, str(record.msg)), [time.monotonic(), 0])
+        seen[1] += 1
+        return seen[1] <= BURST
+
+    def flush(self) -> None:
+        """Log the counts that are due."""
+        now = time.monotonic()
+        for kind, (since, n) in list(self._seen.items()):
+            if now - since < self._EVERY_S:
+                continue
+            del self._seen[kind]
+            name, level, template = kind
+            if n > BURST:
+                log.log(level, "%s: %s more like this in %.0f s: %r", name, f"{n - BURST:,}", now - since, template)
+
+
+repeats = Repeats()
 
 
 class Complaints:
@@ -44,7 +134,7 @@ class Complaints:
             self._held[kind] = self._held.get(kind, 0) + 1
             return
         self._logged_at[kind] = time.monotonic()
-        log.warning("%s: %s", kind, detail)
+        log.warning("%s: %s", kind, detail, extra={"kind": kind})
 
     def flush(self) -> None:
         """Log the counts that are due."""
@@ -54,7 +144,9 @@ class Complaints:
                 continue
             held = self._held.pop(kind, 0)
             if held:
-                log.warning("%s: %d more like this in %.0f s", kind, held, now - at)
+                log.warning(
+                    "%s: %s more like this in %.0f s", kind, f"{held:,}", now - at, extra={"kind": kind, "count": held}
+                )
                 self._logged_at[kind] = now
             else:
                 del self._logged_at[kind]

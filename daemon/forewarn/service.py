@@ -23,6 +23,7 @@ from forewarn.adapters.http import HttpServer
 from forewarn.adapters.journal import Journal
 from forewarn.adapters.mqtt.link import LastWill, Message, MqttLink
 from forewarn.adapters.mqtt.session import Broker
+from forewarn.adapters.mqtt.tls import Tls
 from forewarn.adapters.onnx_forecaster import OnnxForecaster, load_model, resolve_model
 from forewarn.adapters.systemd import Notifier
 from forewarn.adapters.telemetry import Telemetry
@@ -34,7 +35,7 @@ from forewarn.core.verdicts import Verdicts
 from forewarn.errors import PayloadError, SettingsError
 from forewarn.inputs.decoder import Decoder, Input
 from forewarn.inputs.topics import TopicPattern
-from forewarn.logs import Complaints
+from forewarn.logs import Complaints, repeats
 from forewarn.messages import Outgoing, Phrasebook
 from forewarn.settings import InputSettings, MqttSettings, Settings
 from forewarn.states import StateFeed
@@ -56,6 +57,7 @@ def broker_of(settings: MqttSettings) -> Broker:
         password=settings.password.get_secret_value() if settings.password else None,
         protocol=settings.protocol,
         keepalive_s=settings.keepalive_s,
+        tls=Tls(settings.ca_file, settings.cert_file, settings.key_file) if settings.tls else None,
     )
 
 
@@ -104,6 +106,7 @@ class Daemon:
         self._feed = StateFeed(settings.publish.state_interval_s)
         self._complaints = Complaints()
         self._journal = _journal(settings)
+        self._n_series = 0
         self._restore()
         offline = self._phrases.status(online=False)
         self._link = MqttLink(
@@ -150,6 +153,7 @@ class Daemon:
             return
         with self._lock:
             verdicts = self._engine.ingest(batch)
+        self._n_series = max(self._n_series, int(verdicts.slot.max()) + 1)  # slots are given out in order
         self._telemetry.ingested(verdicts, time.time() - batch.received_at)
         self._log_rejections(batch, verdicts)
         self._tell(verdicts.events)
@@ -191,9 +195,12 @@ class Daemon:
             self._feed.forget()
             self._publish([self._phrases.status(online=True)])
             self._notifier.ready()
-        self._notifier.status(
-            f"connected to {self._link.broker}" if connected else f"no connection to {self._link.broker}"
-        )
+        self._notifier.status(self._status())
+
+    def _status(self) -> str:
+        """For `systemctl status`."""
+        link = f"connected to {self._link.broker}" if self._connected else f"no connection to {self._link.broker}"
+        return f"{link}; series: {self._n_series:,}, active alerts: {self._telemetry.active_alerts:,}"
 
     def _tend(self) -> None:
         """What is due by time."""
@@ -207,6 +214,8 @@ class Daemon:
             if not self._link.connects:  # ready is said after the first subscription, however long the broker is away
                 self._notifier.starting(_STARTING_S)
             self._complaints.flush()
+            repeats.flush()
+            self._notifier.status(self._status())
             self._find_silent()
         if self._journal is not None and now - self._saved_at >= self._settings.state.save_every_s:
             self._save()
@@ -231,7 +240,9 @@ class Daemon:
                 continue
             self._feed.renew(event.alert.slot)
             outgoing = self._phrases.alert(event)
-            log.info("%s %s: %s", event.alert.kind, event.alert.id, self._phrases.sentence(event))
+            alert = event.alert
+            told = {"alert": alert.id, "kind": alert.kind, "device": alert.series.device, "metric": alert.series.metric}
+            log.info("%s %s: %s", alert.kind, alert.id, self._phrases.sentence(event), extra=told)
             self._publish([outgoing])
 
     def _publish_states(self, slots: Slots) -> None:
@@ -271,6 +282,7 @@ class Daemon:
             self._journal.set_aside(str(error))
             return
         fleet = self._engine.fleet()
+        self._n_series = len(fleet.keys)
         self._telemetry.resumed(alert for slot in fleet.slot.tolist() for alert in self._engine.alerts(slot))
         log.info("restored %d series from %s", len(fleet.keys), self._journal.path)
 

@@ -83,6 +83,27 @@ class MqttSettings(_Section):
         default=30, ge=5, le=3600, description="Seconds of silence after which the connection is probed."
     )
     qos: Literal[0, 1] = Field(default=1, description="QoS of the subscriptions.")
+    tls: bool = Field(
+        default=False,
+        description="Whether the port speaks TLS (usually 8883); the broker's certificate and name are always checked.",
+    )
+    ca_file: Path | None = Field(
+        default=None, description="Certificates of the CAs to trust, PEM; without it those of the system."
+    )
+    cert_file: Path | None = Field(default=None, description="Client certificate, PEM, where the broker asks for one.")
+    key_file: Path | None = Field(
+        default=None,
+        description="Its key, PEM, without a passphrase; better the credential `mqtt__key_file`, which is the file.",
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        unused = [key for key in ("ca_file", "cert_file", "key_file") if getattr(self, key) and not self.tls]
+        if unused:
+            raise ValueError(f"{unused[0]} is for TLS: it needs tls = true")
+        if self.key_file and not self.cert_file:
+            raise ValueError("key_file is the key of a client certificate: it needs cert_file")
+        return self
 
 
 class InputSettings(_Section):
@@ -296,6 +317,9 @@ class LoggingSettings(_Section):
 
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe message that is shown."
+    )
+    format: Literal["text", "json"] = Field(
+        default="text", description="`json`: one object a line, with `time`, `level`, `logger` and `message`."
     )
 
 

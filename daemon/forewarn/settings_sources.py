@@ -24,6 +24,7 @@ ENV_PREFIX = "FOREWARN_"
 DELIMITER = "__"
 _HIDDEN = {"mqtt", "mqtt.host", "mqtt.password"}  # where a password may be, be it by mistake
 _CREDENTIAL_MOST = 65_536  # bytes
+_FILE = "_file"  # ends the name of a setting whose credential is that file itself
 _LINE_MOST = 500  # characters of one problem
 _WANTED = {
     "tuple_type": "a list is needed; of tables, each begins with the name in double brackets",
@@ -114,7 +115,7 @@ def _credentials(schema: type[BaseSettings]) -> dict[str, Any]:
         section = found
         for level in place[:-1]:
             section = section.setdefault(level, {})
-        section[place[-1]] = _credential(path)
+        section[place[-1]] = str(path) if place[-1].endswith(_FILE) else _credential(path)
     return found
 
 

@@ -25,6 +25,7 @@ def test_systemd_is_told_in_its_own_words(systemd: tuple[socket.socket, str]) ->
     notifier = Notifier({"NOTIFY_SOCKET": name})
     notifier.ready()
     notifier.status("412 devices,\n3 alerts \N{SNOWMAN}")
+    notifier.status("412 devices, 3 alerts \N{SNOWMAN}")
     notifier.watchdog()
     notifier.stopping()
     said = [listener.recv(1000) for _ in range(4)]

@@ -1,5 +1,6 @@
 """The systemd unit and its example settings."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from forewarn.settings import Settings, load
+from forewarn.settings import MqttSettings, Settings, load
+from tests.deploy import confined
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 UNIT = (SYSTEMD / "forewarn.service").read_text("utf-8")
@@ -16,11 +18,7 @@ EXAMPLE = SYSTEMD / "forewarn.toml"
 
 
 def directives() -> dict[str, list[str]]:
-    """Values by name, in order; a name may be given several times."""
-    found: dict[str, list[str]] = {}
-    for name, value in re.findall(r"^(\w+)=(.*)$", UNIT, re.MULTILINE):
-        found.setdefault(name, []).append(value)
-    return found
+    return confined.directives(UNIT)
 
 
 @pytest.mark.parametrize(
@@ -51,16 +49,40 @@ def test_the_unit_allows_a_clean_stop_its_time_and_watches_the_loop() -> None:
 
 def test_the_unit_holds_no_secret() -> None:
     assert "LoadCredential" not in directives(), "an example must stay commented out"
+    for key in re.findall(r"^#LoadCredential=mqtt__(\w+):/etc/forewarn/", UNIT, re.MULTILINE):
+        assert key in MqttSettings.model_fields
     assert "#LoadCredential=mqtt__password:/etc/forewarn/mqtt-password" in UNIT
     assert not re.search("(?i)password=", UNIT.replace("#LoadCredential", ""))
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
-def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+@pytest.fixture
+def systemd_analyze() -> str:
+    found = shutil.which("systemd-analyze")
+    if found is None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("systemd-analyze is not installed")
+    return found
+
+
+@pytest.mark.parametrize("uncommented", [(), ("LoadCredential", "IPAddress")])
+def test_systemd_finds_nothing_wrong_with_the_unit(
+    systemd_analyze: str, tmp_path: Path, uncommented: tuple[str, ...]
+) -> None:
     unit = tmp_path / "forewarn.service"
-    unit.write_text(UNIT.replace("/opt/forewarn/bin/forewarn", shutil.which("true") or ""), "utf-8")
-    said = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
+    text = UNIT.replace("/opt/forewarn/bin/forewarn", shutil.which("true") or "")
+    for directive in uncommented:
+        assert f"#{directive}" in text
+        text = text.replace(f"#{directive}", directive)
+    unit.write_text(text, "utf-8")
+    said = subprocess.run([systemd_analyze, "verify", str(unit)], capture_output=True, text=True, check=False)
     assert (said.returncode, said.stderr) == (0, "")
+
+
+def test_systemd_rates_the_exposure_of_the_unit_at_1_2_or_less(systemd_analyze: str) -> None:
+    command = [systemd_analyze, "security", "--offline=true", "--no-pager", str(SYSTEMD / "forewarn.service")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    (exposure,) = re.findall(r"Overall exposure level for forewarn.service: ([\d.]+)", said)
+    assert float(exposure) <= 1.2
+    assert f"(exposure {exposure} of 10)" in (SYSTEMD.parent / "deploy" / "README.md").read_text("utf-8")
 
 
 def _uncommented() -> str:

@@ -27,6 +27,7 @@ class Notifier:
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
+        self._status = ""
         self.watchdog_interval_s = _watchdog_s(environ) if self._address else None
 
     def ready(self) -> None:
@@ -38,8 +39,11 @@ class Notifier:
         self._send(f"EXTEND_TIMEOUT_USEC={seconds * 1e6:.0f}")
 
     def status(self, text: str) -> None:
-        """One line for `systemctl status`."""
-        self._send("STATUS=" + " ".join(text.split()))
+        """One line for `systemctl status`, sent where it is another than the last."""
+        line = " ".join(text.split())
+        if line != self._status:
+            self._status = line
+            self._send(f"STATUS={line}")
 
     def watchdog(self) -> None:
         """The service made progress since the last call. To be said only where that is so."""

@@ -101,6 +101,11 @@ class Telemetry(Collector):
             "sha256": sha256,
         }
 
+    @property
+    def active_alerts(self) -> int:
+        """Alerts raised and not yet cleared."""
+        return len(self._active)
+
     def resumed(self, alerts: Iterable[Alert]) -> None:
         """The alerts that were active in a restored state; they count as active without having been raised again."""
         with self._lock:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from paho.mqtt.reasoncodes import ReasonCode
 
 from forewarn.adapters.mqtt.session import ANSWER_S, Broker, BrokerError, Client, hint, refusal, set_up
+from forewarn.adapters.mqtt.tls import HandshakeError
 
 if TYPE_CHECKING:
     from paho.mqtt import client as paho
@@ -35,6 +36,7 @@ class MqttClient:
         self._client = client = set_up(Client, broker, client_id)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
+        client.on_disconnect = self._on_disconnect
         client.on_message = lambda _c, _d, message: (
             on_message(message.topic, bytes(message.payload)) if on_message else None
         )
@@ -48,16 +50,18 @@ class MqttClient:
         """
         try:
             self._client.connect(self._broker.host, self._broker.port, self._broker.keepalive_s)
+        except HandshakeError as error:
+            raise BrokerError(f"broker {self._broker} {error}") from None
         except (OSError, ValueError) as error:
             raise BrokerError(
                 f"broker {self._broker} cannot be reached ({error}): is it running, is the address right?"
             ) from None
         self._client.loop_start()
         answered = self._ready.wait(ANSWER_S)
-        if self._refusal or not answered:
+        why = self._refusal if answered else f"gives no answer within {ANSWER_S:g} s{hint(self._broker)}"
+        if why:
             self.__exit__(None, None, None)
-            no_answer = f"gives no answer within {ANSWER_S:g} s{hint(self._broker)}"
-            raise BrokerError(f"broker {self._broker} {self._refusal or no_answer}")
+            raise BrokerError(f"broker {self._broker} {why}")
         return self
 
     def __exit__(
@@ -101,6 +105,11 @@ class MqttClient:
             self._client.subscribe(self._subscriptions)
             return
         self._ready.set()
+
+    def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - the same
+        if not self._ready.is_set():
+            self._refusal = self._refusal or self._client.why_ended(reason, self._broker)
+            self._ready.set()
 
     def _on_subscribe(self, _client: Any, _data: Any, _mid: int, reasons: list[ReasonCode], _properties: Any) -> None:  # noqa: ANN401 - the same
         for (topic, _), reason in zip(self._subscriptions, reasons, strict=False):

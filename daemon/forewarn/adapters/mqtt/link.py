@@ -2,8 +2,8 @@
 
 Rules that hold here:
 
-- The link has no thread of its own but for the moment of connecting (name lookup and TCP may block): the service calls
-  `turn`, which waits for the network, reads what has come and returns it.
+- The link has no thread of its own but for the moment of connecting (name lookup, TCP and TLS may block): the service
+  calls `turn`, which waits for the network, reads what has come and returns it.
 - The link reads the socket itself: wire.py cuts the messages out of what has come, and paho gets every other packet.
 - A message of QoS 1 is acknowledged at the turn after the one that handed it over, when it has been worked on.
 - Whatever a broker says, `turn` does not raise. A connection that is lost, or that is not answered, is tried again with
@@ -28,6 +28,7 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
 from forewarn.adapters.mqtt.session import ANSWER_S, Broker, FedClient, hint, refusal, set_up
+from forewarn.adapters.mqtt.tls import HandshakeError
 from forewarn.wire import Inflow
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ class MqttLink:
             max_unacknowledged: messages that may wait for the broker; further ones are dropped and counted.
             max_payload_bytes: longer payloads are handed over cut to one byte more.
         """
+        self._client = client = set_up(FedClient, broker, client_id)
         self.broker = broker
         self.subscribed = False
         self.connects = 0
@@ -93,13 +95,13 @@ class MqttLink:
         self._next_try_at = 0.0
         self._backoff_s = BACKOFF_FIRST_S
         self._complaint = ""
+        self._refused: set[str] = set()  # why, on this connection
         self._wake_in, self._wake_out = socket.socketpair()
         for end in (self._wake_in, self._wake_out):
             end.setblocking(False)  # noqa: FBT003 - the signature is the library's
         self._poll = select.poll()
         self._poll.register(self._wake_in, select.POLLIN)
         self._watched: tuple[int, int] | None = None
-        self._client = client = set_up(FedClient, broker, client_id)
         client.manual_ack_set(True)  # noqa: FBT003 - the signature is the library's
         client.will_set(last_will.topic, last_will.payload, qos=1, retain=True)
         client.max_queued_messages_set(min(max_unacknowledged, 60_000))  # a message id has 16 bits
@@ -227,6 +229,8 @@ class MqttLink:
     def _connect(self) -> None:
         try:
             self._client.connect(self.broker.host, self.broker.port, self.broker.keepalive_s)
+        except HandshakeError as error:
+            self._complain(str(error))
         except (OSError, ValueError, struct.error) as error:
             self._complain(f"cannot be reached ({error})")
         self._answer_by = time.monotonic() + ANSWER_S
@@ -287,16 +291,20 @@ class MqttLink:
         self.subscribed, self._awaited = True, False
         self._subscribed_at = time.monotonic()
         self._complaint = ""
+        self._refused.clear()
         log.info("connected to %s, subscribed to %s", self.broker, ", ".join(topic for topic, _ in self._subscriptions))
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - the same
         if self._awaited:
-            self._complain(f"ends the connection before it is set up ({reason})")
+            self._complain(self._client.why_ended(reason, self.broker))
         if self.subscribed and not self._closing:
             log.warning("connection to %s lost: %s", self.broker, reason)
         if self.subscribed and time.monotonic() - self._subscribed_at > BACKOFF_MOST_S:
             self._backoff_s = BACKOFF_FIRST_S
         self.subscribed = self._awaited = False
 
-    def _on_publish(self, _client: Any, _data: Any, mid: int, _reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - the same
+    def _on_publish(self, _client: Any, _data: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - the same
         self._waiting.discard(mid)
+        if reason.is_failure and str(reason) not in self._refused:
+            self._refused.add(str(reason))
+            log.error("broker %s refuses what is published: %s; may this user write there?", self.broker, reason)

@@ -3,6 +3,9 @@
 What is overridden here is not public in paho; docs/decisions/0005-publish-packets.md says why it is.
 """
 
+import contextlib
+import socket
+import ssl
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -11,6 +14,7 @@ from paho.mqtt.client import mqtt_ms_publish, mqtt_ms_queued
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
+from forewarn.adapters.mqtt.tls import Tls
 from forewarn.errors import ForewarnError
 
 READ_BYTES = 65_536
@@ -32,6 +36,7 @@ class Broker:
     password: str | None = field(default=None, repr=False)
     protocol: Literal["5", "3.1.1"] = "5"
     keepalive_s: int = 30
+    tls: Tls | None = None
 
     def __str__(self) -> str:
         """The address, for people."""
@@ -39,11 +44,42 @@ class Broker:
 
 
 class Client(paho.Client):
-    """paho's client, which can be left without a goodbye."""
+    """paho's client, which can be left without a goodbye, and leaves TLS to tls.py."""
+
+    tls: Tls | None = None
+    _alert: ssl.SSLError | None = None
+
+    def why_ended(self, reason: ReasonCode, broker: Broker) -> str:
+        """Of a connection that ended before it was set up. With TLS 1.3 a client certificate is refused only then."""
+        if self.tls is not None and self._alert is not None:
+            return self.tls.explain(self._alert, ANSWER_S)
+        return f"ends the connection before it is set up ({reason}){hint(broker)}"
 
     def hang_up(self) -> None:
         """Close the sockets without a word: to a broker that is a broken link, so it publishes the last will."""
         self._reset_sockets()
+
+    def _create_socket(self) -> socket.socket:
+        self._alert = None
+        plain = self._create_socket_connection()
+        return plain if self.tls is None else self.tls.wrap(plain, self._host, self.connect_timeout)
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        try:
+            return super()._sock_recv(bufsize)
+        except ssl.SSLError as error:
+            self._alert = self._alert or error
+            raise
+
+    def _sock_send(self, buf: Any) -> int:  # noqa: ANN401 - as it comes
+        try:
+            return super()._sock_send(buf)
+        except BlockingIOError:
+            raise
+        except OSError:  # the broker hung up: what it said before that may be there to read
+            with contextlib.suppress(OSError):
+                self._sock_recv(1)
+            raise
 
 
 class FedClient(Client):
@@ -104,7 +140,11 @@ _C = TypeVar("_C", bound=Client)
 
 
 def set_up(kind: type[_C], broker: Broker, client_id: str) -> _C:
-    """A client of that kind for a broker, not connected yet."""
+    """A client of that kind for a broker, not connected yet.
+
+    Raises:
+        SettingsError: naming a file of `broker.tls` that cannot be used.
+    """
     five = broker.protocol == "5"
     client = kind(
         CallbackAPIVersion.VERSION2,
@@ -115,6 +155,9 @@ def set_up(kind: type[_C], broker: Broker, client_id: str) -> _C:
     )
     client.connect_timeout = CONNECT_TIMEOUT_S
     client.suppress_exceptions = True
+    client.tls = broker.tls
+    if broker.tls is not None:
+        broker.tls.context()  # so that a file that cannot be used is told now, not at the first connection
     if broker.username is not None:
         client.username_pw_set(broker.username, broker.password)
     return client
@@ -128,4 +171,6 @@ def refusal(reason: ReasonCode) -> str:
 
 def hint(broker: Broker) -> str:
     """What to try with a broker that does not answer."""
-    return ' (if it knows no MQTT 5: set mqtt.protocol = "3.1.1")' if broker.protocol == "5" else ""
+    tips = ['if it knows no MQTT 5: set mqtt.protocol = "3.1.1"'] * (broker.protocol == "5")
+    tips += ["if this port speaks TLS: set mqtt.tls = true"] * (broker.tls is None)
+    return f" ({'; '.join(tips)})" if tips else ""
