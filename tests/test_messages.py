@@ -159,6 +159,7 @@ def test_an_alert_is_the_same_from_schema_to_sentence() -> None:
     assert document == {
         "schema": "forewarn.alert/1",
         "id": "0123456789abcdef",
+        "sequence": 1,
         "type": "updated",
         "kind": "residual",
         "severity": "critical",

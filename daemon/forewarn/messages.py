@@ -70,6 +70,7 @@ class Phrasebook:
         body = {
             "schema": ALERT_SCHEMA,
             "id": alert.id,
+            "sequence": alert.sequence,
             "type": kind_of_change,
             "kind": alert.kind,
             "severity": alert.severity,

@@ -76,6 +76,7 @@ class Alert:
         usual: what was expected of it.
         since_at: when it began.
         once_in_months: about how rare that is on one device.
+        sequence: counts what is told of the alert, from 1: with the id it says which message this is.
     """
 
     id: str
@@ -104,6 +105,7 @@ class Alert:
     usual: float | None = None
     since_at: float | None = None
     once_in_months: float | None = None
+    sequence: int = 1
 
     @property
     def duration_s(self) -> float:
@@ -170,7 +172,8 @@ class AlertBook:
             self._active[place] = alert
             return AlertRaised(alert)
         severity = max(before.severity, alert.severity, key=list(Severity).index)
-        self._active[place] = replace(alert, id=before.id, raised_at=before.raised_at, severity=severity)
+        kept = {"id": before.id, "raised_at": before.raised_at, "severity": severity, "sequence": before.sequence + 1}
+        self._active[place] = replace(alert, **kept)
         return AlertUpdated(self._active[place])
 
     def clear(self, alert: Alert) -> AlertCleared:
@@ -180,7 +183,7 @@ class AlertBook:
         """
         before = self._active.pop((alert.slot, alert.kind))
         kept = {name: getattr(before, name) for name in ("id", "raised_at", "severity", *ABOUT)}
-        return AlertCleared(replace(alert, **kept))
+        return AlertCleared(replace(alert, **kept, sequence=before.sequence + 1))
 
     def get(self, slot: int, kind: Kind) -> Alert | None:
         """The active alert of this kind as it was last told."""
@@ -189,7 +192,8 @@ class AlertBook:
     def forget(self, slot: int) -> list[AlertCleared]:
         """End every alert of a slot as it stands."""
         places = [place for place in self._active if place[0] == slot]
-        return [AlertCleared(self._active.pop(place)) for place in places]
+        ended = [self._active.pop(place) for place in places]
+        return [AlertCleared(replace(alert, sequence=alert.sequence + 1)) for alert in ended]
 
     def of(self, slot: int) -> list[Alert]:
         """The active alerts of a slot."""
