@@ -8,8 +8,9 @@ from typing import Any, Literal, Protocol
 
 import pytest
 
-from forewarn.adapters.mqtt.link import LastWill, Message, MqttLink
+from forewarn.adapters.mqtt.link import LastWill, MqttLink
 from forewarn.adapters.mqtt.session import Broker
+from forewarn.inbox import Message
 from tests.brokers import MISSING_MOSQUITTO, Amqtt, Mosquitto, mosquitto_path
 
 Version = Literal["5", "3.1.1"]

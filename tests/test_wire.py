@@ -1,9 +1,10 @@
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forewarn.wire import Inflow, Publish
+from forewarn.wire import LONGEST_OTHER, Inflow, OversizedError, Publish
 
 MOST = 300
 PINGRESP = b"\xd0\x00"
@@ -22,7 +23,7 @@ def publish(message: Publish, *, five: bool, properties: bytes = b"") -> bytes:
     body = len(message.topic).to_bytes(2, "big") + message.topic
     body += message.mid.to_bytes(2, "big") if message.mid else b""
     body += bytes([len(properties)]) + properties if five else b""
-    return packet(0x30 | (2 if message.mid else 0) | message.retain, body + message.payload)
+    return packet(0x30 | 8 * message.dup | (2 if message.mid else 0) | message.retain, body + message.payload)
 
 
 messages = st.builds(
@@ -30,6 +31,7 @@ messages = st.builds(
     st.binary(max_size=200),
     st.one_of(st.binary(max_size=50), st.binary(min_size=250, max_size=700)),
     st.integers(0, 65_535),
+    st.booleans(),
     st.booleans(),
 )
 
@@ -72,8 +74,19 @@ def test_of_a_very_long_payload_only_the_beginning_is_ever_kept() -> None:
 def test_bytes_that_are_no_mqtt_are_never_an_error_and_never_lost(five: bool, data: bytes, cuts: list[int]) -> None:
     inflow = Inflow(five=five, most=MOST)
     for start, stop in pairwise([0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]):
-        for message in inflow.feed(data[start:stop])[0]:
+        try:
+            found = inflow.feed(data[start:stop])[0]
+        except OversizedError:
+            return
+        for message in found:
             assert message.topic + message.payload in data or len(message.topic) + len(message.payload) == 0
+
+
+def test_another_packet_is_bounded() -> None:
+    whole = packet(0x90, bytes(LONGEST_OTHER))
+    assert Inflow(five=True, most=MOST).feed(whole) == ([], [whole])
+    with pytest.raises(OversizedError, match="1048577 bytes"):
+        Inflow(five=True, most=MOST).feed(packet(0x90, bytes(LONGEST_OTHER + 1))[:10])
 
 
 def test_a_malformed_packet_goes_to_paho_with_everything_behind_it() -> None:

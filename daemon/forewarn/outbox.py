@@ -38,6 +38,11 @@ class Outbox:
         """How many are kept."""
         return len(self._letters)
 
+    @property
+    def n_unsent(self) -> int:
+        """How many were not handed over yet."""
+        return len(self._unsent)
+
     def __iter__(self) -> Iterator[Letter]:
         """In the order of sending."""
         return iter(self._letters.values())
@@ -78,7 +83,8 @@ class Outbox:
         """The broker has these."""
         for mid in mids:
             letter = self._sent.pop(mid, None)
-            if letter is not None and self._letters.pop(letter, None):
+            if letter is not None:
+                del self._letters[letter]
                 self._delivered.append(letter)
 
     def take_delivered(self) -> list[int]:

@@ -10,7 +10,7 @@ import struct
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from forewarn.adapters.mqtt.link import Message
+from forewarn.inbox import Message
 
 MOST = 8192
 """Messages that are remembered: more than can be under way, see `session.RECEIVE_MAXIMUM`."""

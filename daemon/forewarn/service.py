@@ -21,20 +21,23 @@ import numpy as np
 from forewarn import __version__
 from forewarn.adapters.http import HttpServer
 from forewarn.adapters.journal import Journal
-from forewarn.adapters.mqtt.link import LastWill, Message, MqttLink
+from forewarn.adapters.mqtt.link import LastWill, MqttLink, Session
 from forewarn.adapters.mqtt.session import Broker
 from forewarn.adapters.mqtt.tls import Tls
 from forewarn.adapters.onnx_forecaster import OnnxForecaster, load_model, resolve_model
 from forewarn.adapters.systemd import Notifier
 from forewarn.adapters.telemetry import Telemetry
+from forewarn.clock import SteadyClock
 from forewarn.core.alerts import Event, SeriesEvicted
 from forewarn.core.engine import Engine
 from forewarn.core.readings import Batch, Fleet, Outcome, SeriesKey, Slots, status_name
-from forewarn.core.snapshot import Snapshot
+from forewarn.core.records import Tick
 from forewarn.core.verdicts import Verdicts
 from forewarn.errors import PayloadError, SettingsError
+from forewarn.inbox import Inbox, Message
 from forewarn.inputs.decoder import Decoder, Input
 from forewarn.inputs.topics import TopicPattern
+from forewarn.ledger import Ledger
 from forewarn.logs import Complaints, repeats
 from forewarn.messages import Outgoing, Phrasebook
 from forewarn.settings import InputSettings, MqttSettings, Settings
@@ -45,6 +48,7 @@ log = logging.getLogger(__name__)
 _IDLE_S = 1.0  # the longest wait for the network, and so the pulse of everything that is due by time
 _STALLED_S = 10.0  # without a turn of the loop for so long, /healthz says no
 _STARTING_S = 60.0  # what systemd is asked for again and again while the broker has never been there
+_MOST_AHEAD_S = 86_400.0  # how far the last arrival of before the start may be ahead of the clock
 _STOP_S = 3.0  # for the last messages to be acknowledged at a stop
 
 
@@ -105,25 +109,36 @@ class Daemon:
         self._phrases = _phrasebook(settings, forecaster)
         self._feed = StateFeed(settings.publish.state_interval_s)
         self._complaints = Complaints()
-        self._journal = _journal(settings)
-        self._n_series = 0
-        self._restore()
+        self._clock = SteadyClock()
+        enters = settings.state.durability != "none"
+        self._ledger = Ledger(
+            _journal(settings),
+            self._engine,
+            self._telemetry,
+            enters=enters,
+            max_letters=settings.limits.max_queue,
+        )
+        self._clock.at_least(min(self._ledger.seen_at, time.time() + _MOST_AHEAD_S))
+        self._n_series = len(self._engine.fleet().keys)
+        topics = [TopicPattern(one.topic).subscription for one in settings.inputs]
         offline = self._phrases.status(online=False)
         self._link = MqttLink(
             broker_of(settings.mqtt),
             client_id=settings.mqtt.client_id or f"forewarn-{settings.instance}",
-            subscriptions=[TopicPattern(one.topic).subscription for one in settings.inputs],
+            subscriptions=topics,
             qos=settings.mqtt.qos,
             last_will=LastWill(offline.topic, offline.payload),
             max_unacknowledged=settings.limits.max_queue,
             max_payload_bytes=settings.limits.max_payload_bytes,
+            inbox=Inbox(settings.limits.max_inbox, settings.limits.drop),
+            clock=self._clock,
+            session=self._session(topics),
         )
         self._notifier = Notifier()
         self._stopping = False
         self._connected = False
-        self._listening_since = time.time()
-        self._turned_at = time.monotonic()
-        self._saved_at = self._told_at = time.monotonic()
+        self._listening_since = self._clock.now()
+        self._turned_at = self._told_at = time.monotonic()
         self._http = self._open_port()
 
     # -- the loop ---------------------------------------------------------------------------------------------------
@@ -148,15 +163,18 @@ class Daemon:
         self._link.wake()
 
     def _work(self, messages: Sequence[Message]) -> None:
-        batch = self._decode(messages)
+        fresh = [message for message in messages if not self._ledger.receipts.has(message)]
+        self._telemetry.redelivered(len(messages) - len(fresh))
+        batch = self._decode(fresh)
         if not len(batch):
             return
         with self._lock:
             verdicts = self._engine.ingest(batch)
         self._n_series = max(self._n_series, int(verdicts.slot.max()) + 1)  # slots are given out in order
-        self._telemetry.ingested(verdicts, time.time() - batch.received_at)
+        self._telemetry.ingested(verdicts, self._clock.now() - batch.received_at)
         self._log_rejections(batch, verdicts)
-        self._tell(verdicts.events)
+        self._ledger.enter(batch, fresh, self._told(verdicts.events))
+        self._send_letters()
         if self._settings.publish.forecast:
             target = self._engine.card.target_index
             self._publish(self._phrases.forecast(batch, target, verdicts, row) for row in range(len(batch)))
@@ -169,17 +187,17 @@ class Daemon:
         received_at: list[float] = []
         values: list[tuple[float, ...]] = []
         decode = self._decoder.decode
-        for topic, payload, came_at, retained in messages:
+        for message in messages:
             try:
-                readings = decode(topic, payload, retained)
+                readings = decode(message.topic, message.payload, message.retained)
             except PayloadError as error:
                 self._telemetry.rejected(error.reason)
-                self._complaints.add(error.reason, f"{topic[:80]!r}: {error}")
+                self._complaints.add(error.reason, f"{message.topic[:80]!r}: {error}")
                 continue
             for key, own_time, row in readings:
                 keys.append(key)
-                at.append(came_at if own_time is None else own_time)
-                received_at.append(came_at)
+                at.append(message.received_at if own_time is None else own_time)
+                received_at.append(message.received_at)
                 values.append(row)
         shape = (len(keys), len(self._engine.card.features))
         return Batch(keys, np.array(at), np.array(received_at), np.array(values, np.float64).reshape(shape))
@@ -191,7 +209,7 @@ class Daemon:
         self._connected = connected
         self._telemetry.connected(connected)
         if connected:
-            self._listening_since = time.time()
+            self._listening_since = self._clock.now()
             self._feed.forget()
             self._publish([self._phrases.status(online=True)])
             self._notifier.ready()
@@ -206,7 +224,12 @@ class Daemon:
         """What is due by time."""
         now = time.monotonic()
         self._turned_at = now
-        self._telemetry.outbox(self._link.unacknowledged, self._link.dropped)
+        self._ledger.outbox.acknowledged(self._link.take_acknowledged())
+        self._send_letters()
+        waiting = self._link.unacknowledged + self._ledger.outbox.n_unsent
+        self._telemetry.queue("outbox", waiting, self._link.dropped + self._ledger.outbox.dropped)
+        self._telemetry.queue("inbox", len(self._link.inbox), self._link.inbox.dropped)
+        self._telemetry.state_failing(self._ledger.failing)
         pulse = self._notifier.watchdog_interval_s or 5.0
         if now - self._told_at >= min(pulse, _IDLE_S):
             self._told_at = now
@@ -217,33 +240,49 @@ class Daemon:
             repeats.flush()
             self._notifier.status(self._status())
             self._find_silent()
-        if self._journal is not None and now - self._saved_at >= self._settings.state.save_every_s:
-            self._save()
+            self._ledger.tend(self._settings.state.save_every_s)
 
     def _find_silent(self) -> None:
         if not self._connected:
             return
+        step = Tick(self._clock.now(), self._listening_since)
         with self._lock:
-            events = self._engine.tick(time.time(), self._listening_since)
-        self._tell(events)
+            events = self._engine.tick(*step)
+        if not events:
+            return
+        self._ledger.enter(step, (), self._told(events))
+        self._send_letters()
         self._publish_states(np.array([e.alert.slot for e in events if not isinstance(e, SeriesEvicted)], np.int64))
 
     # -- telling ----------------------------------------------------------------------------------------------------
 
-    def _tell(self, events: Iterable[Event]) -> None:
+    def _told(self, events: Iterable[Event]) -> list[Outgoing]:
+        """What must reach the subscribers of these events."""
+        outgoing = []
         for event in events:
             self._telemetry.event(event)
             if isinstance(event, SeriesEvicted):
                 if self._feed.reset(event.slot):
-                    self._publish([self._phrases.no_state(event.series)])
+                    outgoing.append(self._phrases.no_state(event.series))
                 self._complaints.add("evicted", f"{event.series.device!r} gave its slot to a new series")
                 continue
             self._feed.renew(event.alert.slot)
-            outgoing = self._phrases.alert(event)
+            outgoing.append(self._phrases.alert(event))
             alert = event.alert
             told = {"alert": alert.id, "kind": alert.kind, "device": alert.series.device, "metric": alert.series.metric}
             log.info("%s %s: %s", alert.kind, alert.id, self._phrases.sentence(event), extra=told)
-            self._publish([outgoing])
+        return outgoing
+
+    def _send_letters(self) -> None:
+        """Hand over what is due of the outbox."""
+        n = 0
+        for letter in self._ledger.outbox.due():
+            mid = self._link.publish(letter.topic, letter.payload, qos=1, retain=letter.retain)
+            self._ledger.outbox.sent(letter, mid)
+            if mid is None:
+                break
+            n += 1
+        self._telemetry.published(n)
 
     def _publish_states(self, slots: Slots) -> None:
         if not self._connected or not len(slots):
@@ -272,24 +311,13 @@ class Daemon:
         with self._lock:
             return self._engine.fleet()
 
-    def _restore(self) -> None:
-        data = self._journal.load() if self._journal else None
-        if self._journal is None or data is None:
-            return
-        try:
-            self._engine.restore(Snapshot.from_bytes(data))
-        except ValueError as error:
-            self._journal.set_aside(str(error))
-            return
-        fleet = self._engine.fleet()
-        self._n_series = len(fleet.keys)
-        self._telemetry.resumed(alert for slot in fleet.slot.tolist() for alert in self._engine.alerts(slot))
-        log.info("restored %d series from %s", len(fleet.keys), self._journal.path)
-
-    def _save(self) -> None:
-        self._saved_at = time.monotonic()
-        if self._journal is not None:
-            self._journal.save(self._engine.snapshot().to_bytes())
+    def _session(self, topics: Sequence[str]) -> Session | None:
+        """That the broker is to keep: where every message is entered, what it repeats can be recognised."""
+        settings = self._settings
+        unwanted = self._ledger.unwanted(topics)
+        if settings.mqtt.qos == 0 or not self._ledger.enters:
+            return None
+        return Session(settings.mqtt.session_expiry_s, unwanted, self._ledger.receipts.forget)
 
     def _open_port(self) -> HttpServer | None:
         metrics = self._settings.metrics
@@ -309,6 +337,8 @@ class Daemon:
         return _page(stalled_s < _STALLED_S, "ok", f"the loop has stood still for {stalled_s:.0f} s")
 
     def _readyz(self) -> tuple[int, str, bytes]:
+        if self._ledger.failing:
+            return _page(False, "", "the state file cannot be written: see the log")  # noqa: FBT003 - not good
         return _page(self._connected, "ok", f"not connected to {self._link.broker}")
 
     def _close(self) -> None:
@@ -317,7 +347,8 @@ class Daemon:
             self._publish([self._phrases.status(online=False)])
         if not self._link.close(_STOP_S):
             log.warning("%d messages were not acknowledged by the broker", self._link.unacknowledged)
-        self._save()
+        self._ledger.outbox.acknowledged(self._link.take_acknowledged())
+        self._ledger.close()
         self._complaints.flush()
         if self._http is not None:
             self._http.close()
@@ -335,10 +366,11 @@ def _phrasebook(settings: Settings, forecaster: OnnxForecaster) -> Phrasebook:
 
 
 def _journal(settings: Settings) -> Journal | None:
-    if settings.state.path is not None:
-        return Journal(settings.state.path)
-    directory = os.environ.get("STATE_DIRECTORY")
-    return Journal(Path(directory.split(":")[0]) / "state.sqlite") if directory else None
+    state = settings.state
+    path, directory = state.path, os.environ.get("STATE_DIRECTORY")
+    if path is None and directory:
+        path = Path(directory.split(":")[0]) / "state.sqlite"
+    return None if path is None else Journal(path, "power" if state.durability == "power" else "process")
 
 
 def _page(good: bool, fine: str, trouble: str) -> tuple[int, str, bytes]:

@@ -83,6 +83,13 @@ class MqttSettings(_Section):
         default=30, ge=5, le=3600, description="Seconds of silence after which the connection is probed."
     )
     qos: Literal[0, 1] = Field(default=1, description="QoS of the subscriptions.")
+    session_expiry_s: int = Field(
+        default=86_400,
+        ge=0,
+        le=4_294_967_295,
+        description="For how many seconds the broker keeps messages of QoS 1 while forewarn is away, where there is a "
+        "state file (MQTT 5; with 3.1.1 the broker decides).",
+    )
     tls: bool = Field(
         default=False,
         description="Whether the port speaks TLS (usually 8883); the broker's certificate and name are always checked.",
@@ -280,8 +287,13 @@ class StateSettings(_Section):
         default=None,
         description="File for windows and baselines; empty means `$STATE_DIRECTORY/state.sqlite`, else none.",
     )
+    durability: Literal["process", "power", "none"] = Field(
+        default="process",
+        description="What a message that was acknowledged survives: the end of the process; a power cut too (fsync); "
+        "or `none`: what came since the last snapshot may be lost. docs/reliability.md has the costs.",
+    )
     save_every_s: Seconds = Field(
-        default=300.0, description="Seconds between saves; it is saved at a clean stop in any case."
+        default=300.0, description="Seconds between snapshots; there is one at a clean stop in any case."
     )
 
 
@@ -306,6 +318,10 @@ class LimitSettings(_Section):
     max_gap: Factor = Field(
         default=12.0, description="A window restarts after a gap of more than so many of the series' own cadences."
     )
+    max_inbox: Count = Field(
+        default=20_000, description="Messages that may wait to be worked on; at QoS 0 further ones cost others."
+    )
+    drop: Literal["oldest", "newest"] = Field(default="oldest", description="Which message of QoS 0 goes then.")
     max_queue: Count = Field(
         default=10_000,
         description="Published messages that may wait for the broker; further ones are dropped and counted.",

@@ -7,23 +7,30 @@ cut here, many from one read (MQTT 3.1.1 and 5.0, sections 2 and 3.3).
 Rules that hold here:
 
 - No I/O: bytes in, packets out.
-- Memory is bounded: of a payload longer than `most` bytes one byte more than `most` is kept, the rest is skipped.
+- Memory is bounded: of a payload longer than `most` bytes one byte more than `most` is kept, the rest is skipped. No
+  other packet that a broker sends us comes near `LONGEST_OTHER`; one that is longer is refused.
 - A packet that is not well formed goes to paho, which ends the connection as the standard asks.
 """
 
 from typing import NamedTuple
 
 _PUBLISH = 3
+LONGEST_OTHER = 2**20
 _BEFORE_PAYLOAD = 2 * 65_537  # the most that topic, packet identifier and properties may take of a long packet
 
 
 class Publish(NamedTuple):
-    """One PUBLISH packet; `mid` is its packet identifier, 0 at QoS 0."""
+    """One PUBLISH packet; `mid` is its packet identifier, 0 at QoS 0; `dup` says that it may have come before."""
 
     topic: bytes
     payload: bytes
     mid: int
     retain: bool
+    dup: bool = False
+
+
+class OversizedError(Exception):
+    """A packet that no broker sends: the connection must end."""
 
 
 class _MalformedError(Exception):
@@ -41,7 +48,11 @@ class Inflow:
         self._skip = 0
 
     def feed(self, data: bytes) -> tuple[list[Publish], list[bytes]]:
-        """The PUBLISH packets that are complete now, and every other packet as its bytes."""
+        """The PUBLISH packets that are complete now, and every other packet as its bytes.
+
+        Raises:
+            OversizedError: where another packet is to be longer than `LONGEST_OTHER`.
+        """
         skipped = min(self._skip, len(data))
         self._skip -= skipped
         data = self._rest + data[skipped:]
@@ -66,6 +77,8 @@ class Inflow:
         stop, end = start + length, len(data)
         first = data[at]
         if first >> 4 != _PUBLISH:
+            if length > LONGEST_OTHER:
+                raise OversizedError(f"a packet of {length} bytes that is no message")
             if stop > end:
                 raise IndexError
             others.append(data[at:stop])
@@ -95,7 +108,7 @@ class Inflow:
         if payload_at > stop:
             raise _MalformedError
         payload = data[payload_at : min(stop, payload_at + self._most + 1)]
-        return Publish(data[topic_at:topic_end], payload, mid, bool(first & 0x01))
+        return Publish(data[topic_at:topic_end], payload, mid, bool(first & 0x01), bool(first & 0x08))
 
 
 def _variable_integer(data: bytes, at: int) -> tuple[int, int]:

@@ -455,9 +455,9 @@ def test_a_close_while_connecting_leaves_no_connection_behind(link: Links, monke
         mine = link(broker)
         connect = mine._client.connect
 
-        def connect_slowly(*to: Any) -> None:  # noqa: ANN401 - as they come
+        def connect_slowly(*to: Any, **how: Any) -> None:  # noqa: ANN401 - as they come
             go_on.wait(5)
-            connect(*to)
+            connect(*to, **how)
 
         monkeypatch.setattr(mine._client, "connect", connect_slowly)
         mine.turn(0.0)

@@ -240,8 +240,8 @@ def test_a_reconnect_is_a_connection_after_the_first() -> None:
 
 def test_the_outbox_is_told() -> None:
     source = telemetry()
-    source.outbox(4, 0)
-    source.outbox(2, 12)
+    source.queue("outbox", 4, 0)
+    source.queue("outbox", 2, 12)
     assert value(source, "forewarn_queue_depth", queue="outbox") == 2
     assert value(source, "forewarn_dropped_total", queue="outbox") == 12
 

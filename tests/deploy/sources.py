@@ -91,7 +91,7 @@ def filled(keys: Sequence[SeriesKey] = KEYS) -> Telemetry:
     telemetry.model_loaded(CARD, "ab" * 32)
     for is_connected in (True, False, True):
         telemetry.connected(is_connected)
-    telemetry.outbox(2, 0)
+    telemetry.queue("outbox", 2, 0)
     work(telemetry)
     return telemetry
 

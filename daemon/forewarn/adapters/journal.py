@@ -27,9 +27,9 @@ _PAGE_BYTES = 1024  # a reading that comes alone writes one page
 _CREATE = """
 CREATE TABLE IF NOT EXISTS snapshot (id INTEGER PRIMARY KEY CHECK (id = 1), saved_at REAL, data BLOB, counts TEXT);
 CREATE TABLE IF NOT EXISTS entry (id INTEGER PRIMARY KEY, record BLOB, receipts BLOB);
-CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY, topic TEXT, payload TEXT);
+CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY, topic TEXT, payload TEXT, retain INTEGER);
 """
-_TABLES = {"snapshot": "data, counts", "entry": "record, receipts", "outbox": "id, topic, payload"}
+_TABLES = {"snapshot": "data, counts", "entry": "record, receipts", "outbox": "id, topic, payload, retain"}
 
 
 class Letter(NamedTuple):
@@ -38,6 +38,7 @@ class Letter(NamedTuple):
     id: int
     topic: str
     payload: str
+    retain: bool
 
 
 class Entry(NamedTuple):
@@ -118,9 +119,9 @@ class Journal:
             self._upgrade(connection)
         found = {name: connection.execute(_select(name)).fetchall() for name in _TABLES}
         entries = [Entry(*row) for row in found["entry"]]
-        letters = [Letter(*row) for row in found["outbox"]]
+        letters = [Letter(number, topic, payload, bool(retain)) for number, topic, payload, retain in found["outbox"]]
         snapshot, counts = found["snapshot"][0] if found["snapshot"] else (None, "{}")
-        texts = [counts or "{}", *(text for letter in letters for text in letter[1:])]
+        texts = [counts or "{}", *(text for letter in letters for text in (letter.topic, letter.payload))]
         blobs = [snapshot or b"", *(blob for entry in entries for blob in entry)]
         if not all(isinstance(t, str) for t in texts) or not all(isinstance(b, bytes) for b in blobs):
             self.set_aside("it holds something else")
@@ -161,7 +162,7 @@ class Journal:
         try:
             with _transaction(self._open()) as connection:
                 connection.executemany("INSERT INTO entry (record, receipts) VALUES (?, ?)", entries)
-                connection.executemany("INSERT INTO outbox VALUES (?, ?, ?)", letters)
+                connection.executemany("INSERT INTO outbox VALUES (?, ?, ?, ?)", letters)
                 connection.executemany("DELETE FROM outbox WHERE id = ?", [(letter,) for letter in delivered])
         except (sqlite3.Error, OSError) as error:
             self._fail(error, "cannot be written: going on in memory, trying again")
@@ -180,7 +181,7 @@ class Journal:
                 connection.execute(
                     "INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?, ?)", (time.time(), snapshot, counts)
                 )
-                connection.executemany("INSERT INTO outbox VALUES (?, ?, ?)", letters)
+                connection.executemany("INSERT INTO outbox VALUES (?, ?, ?, ?)", letters)
         except (sqlite3.Error, OSError) as error:
             self._fail(error, "cannot be written: going on in memory, trying again")
             self.close()  # the next try opens anew

@@ -12,9 +12,9 @@ Rules that hold here:
 import platform
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, islice, product
-from typing import Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -77,6 +77,8 @@ class Telemetry(Collector):
         self._events = dict.fromkeys(product(Kind, Severity, _EVENTS.values()), 0)
         self._active: set[tuple[SeriesKey, Kind]] = set()
         self._is_connected, self._connects = False, 0
+        self._state_failing = False
+        self._redelivered = 0
         self._queues: dict[str, tuple[int, int]] = {}  # depth, dropped
         self._batch = _Histogram("forewarn_batch_readings", "Readings judged together.", _READINGS)
         self._latency = _Histogram(
@@ -120,6 +122,51 @@ class Telemetry(Collector):
             self._batch.add(len(verdicts.outcome))
             self._latency.add_all(np.maximum(latency_s, 0.0))  # a clock may be set back between the two
 
+    def repeated(self, verdicts: Verdicts) -> None:
+        """A batch of before the start was judged again: it counts, but took no time."""
+        with self._lock:
+            self._received += len(verdicts.outcome)
+            self._outcomes += np.bincount(verdicts.outcome, minlength=len(Outcome))
+
+    def counts(self) -> dict[str, Any]:
+        """What is to go on being counted after a restart, for JSON."""
+        with self._lock:
+            return {
+                "received": self._received,
+                "outcomes": self._outcomes.tolist(),
+                "rejected": {reason.value: n for reason, n in self._rejected.items()},
+                "events": [[*map(str, labels), n] for labels, n in self._events.items() if n],
+                "evicted": self._evicted,
+            }
+
+    def take_counts(self, counts: Mapping[str, Any]) -> None:
+        """Go on from what `counts` gave; labels of another version are left out.
+
+        Raises:
+            ValueError, TypeError, KeyError: where it is something else.
+        """
+        if not counts:
+            return
+        with self._lock:
+            self._received, self._evicted = int(counts["received"]), int(counts["evicted"])
+            outcomes = [int(n) for n in counts["outcomes"]]
+            if len(outcomes) == len(self._outcomes):
+                self._outcomes = np.array(outcomes, np.int64)
+            self._rejected |= {r: int(counts["rejected"].get(r.value, 0)) for r in self._rejected}
+            known = {tuple(map(str, labels)): labels for labels in self._events}
+            for *labels, n in counts["events"]:
+                if (own := known.get(tuple(labels))) is not None:
+                    self._events[own] = int(n)
+
+    def redelivered(self, n: int) -> None:
+        """N messages came that had been worked on before."""
+        with self._lock:
+            self._redelivered += n
+
+    def state_failing(self, failing: bool) -> None:
+        """Whether the state file cannot be written."""
+        self._state_failing = failing
+
     def rejected(self, reason: Rejection) -> None:
         """A message was received that never became a reading."""
         with self._lock:
@@ -149,10 +196,10 @@ class Telemetry(Collector):
             self._connects += is_connected and not self._is_connected
             self._is_connected = is_connected
 
-    def outbox(self, depth: int, dropped: int) -> None:
-        """Messages that the broker has not acknowledged, and how many were dropped since the start."""
+    def queue(self, name: Literal["inbox", "outbox"], depth: int, dropped: int) -> None:
+        """Messages that wait, and how many were dropped since the start."""
         with self._lock:
-            self._queues["outbox"] = depth, dropped
+            self._queues[name] = depth, dropped
 
     def published(self, n: int) -> None:
         """N messages were handed over for the broker."""
@@ -182,6 +229,7 @@ class Telemetry(Collector):
         yield _Counter("forewarn_mqtt_reconnects_total", "Connections after the first one.", reconnects)
         depth = _Gauge("forewarn_queue_depth", "Messages that wait.", labels=["queue"])
         yield _filled(depth, (([name], depth) for name, (depth, _) in self._queues.items()))
+        yield _Gauge("forewarn_state_failing", "Whether the state file cannot be written.", self._state_failing)
         dropped = _Counter("forewarn_dropped_total", "Messages dropped from a full queue.", labels=["queue"])
         yield _filled(dropped, (([name], dropped) for name, (_, dropped) in self._queues.items()))
         yield _Counter("forewarn_messages_published_total", "Messages handed over for the broker.", self._published)
@@ -192,6 +240,11 @@ class Telemetry(Collector):
         reasons = {reason: n + by_engine.get(reason, 0) for reason, n in self._rejected.items()}
         outcomes = {o.name.lower(): n for o, n in judged.items() if o < REJECTED_FROM}
         outcomes["rejected"] = sum(reasons.values())
+        yield _Counter(
+            "forewarn_redelivered_total",
+            "Messages that the broker sent again and that changed nothing.",
+            self._redelivered,
+        )
         yield _Counter("forewarn_readings_received_total", "Readings received, used or not.", self._received)
         by_outcome = _Counter("forewarn_readings_total", "Readings by what became of them.", labels=["outcome"])
         yield _filled(by_outcome, (([name], n) for name, n in outcomes.items()))

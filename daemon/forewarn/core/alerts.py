@@ -172,8 +172,9 @@ class AlertBook:
             self._active[place] = alert
             return AlertRaised(alert)
         severity = max(before.severity, alert.severity, key=list(Severity).index)
-        kept = {"id": before.id, "raised_at": before.raised_at, "severity": severity, "sequence": before.sequence + 1}
-        self._active[place] = replace(alert, **kept)
+        self._active[place] = replace(
+            alert, id=before.id, raised_at=before.raised_at, severity=severity, sequence=before.sequence + 1
+        )
         return AlertUpdated(self._active[place])
 
     def clear(self, alert: Alert) -> AlertCleared:

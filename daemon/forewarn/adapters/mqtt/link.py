@@ -5,7 +5,8 @@ Rules that hold here:
 - The link has no thread of its own but for the moment of connecting (name lookup, TCP and TLS may block): the service
   calls `turn`, which waits for the network, reads what has come and returns it.
 - The link reads the socket itself: wire.py cuts the messages out of what has come, and paho gets every other packet.
-- A message of QoS 1 is acknowledged at the turn after the one that handed it over, when it has been worked on.
+- A message of QoS 1 is acknowledged at the turn after the one that handed it over, when it has been worked on. Until
+  then it waits in the inbox, so that the socket is read and the connection kept alive however much comes.
 - Whatever a broker says, `turn` does not raise. A connection that is lost, or that is not answered, is tried again with
   jittered exponential backoff, for ever; the backoff starts anew only after a connection that lasted.
 - Nothing is sent before the broker has accepted the connection, and what waits to be sent is bounded.
@@ -20,29 +21,35 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
-from forewarn.adapters.mqtt.session import ANSWER_S, Broker, FedClient, hint, refusal, set_up
+from forewarn.adapters.mqtt.session import (
+    ANSWER_S,
+    READ_BYTES,
+    Broker,
+    FedClient,
+    connect,
+    hint,
+    refusal,
+    set_up,
+    subscriptions,
+)
 from forewarn.adapters.mqtt.tls import HandshakeError
+from forewarn.clock import SteadyClock
+from forewarn.inbox import Inbox, Message
 from forewarn.wire import Inflow
 
 log = logging.getLogger(__name__)
 
 BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.5, 30.0
-
-
-class Message(NamedTuple):
-    """One message as it came; `received_at` is UTC epoch seconds."""
-
-    topic: str
-    payload: bytes
-    received_at: float
-    retained: bool
+MOST_AT_ONCE = 2048  # messages that are handed over together
+_READS = 16  # of a socket in one turn
+_USUAL_INBOX = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +60,25 @@ class LastWill:
     payload: str
 
 
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What the broker keeps for us while we are away.
+
+    Attributes:
+        expiry_s: for how long (MQTT 5; with 3.1.1 the broker decides).
+        unwanted: topic filters that an earlier run subscribed to and this one does not.
+        lost: called when the broker had none, before any message.
+    """
+
+    expiry_s: int
+    unwanted: list[str]
+    lost: Callable[[], None]
+
+
 class MqttLink:
     """The daemon's connection: stays subscribed, hands over messages, publishes. One thread uses it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a link is made of, by name
         self,
         broker: Broker,
         *,
@@ -66,6 +88,9 @@ class MqttLink:
         last_will: LastWill,
         max_unacknowledged: int,
         max_payload_bytes: int,
+        inbox: Inbox | None = None,
+        clock: SteadyClock | None = None,
+        session: Session | None = None,
     ) -> None:
         """Prepare the link; the first `turn` begins to connect.
 
@@ -77,14 +102,22 @@ class MqttLink:
             last_will: published, retained, when the link breaks.
             max_unacknowledged: messages that may wait for the broker; further ones are dropped and counted.
             max_payload_bytes: longer payloads are handed over cut to one byte more.
+            inbox: where messages wait; None for one of the usual size.
+            clock: of arrivals; None for one of its own.
+            session: that the broker keeps for us; None for none.
         """
-        self._client = client = set_up(FedClient, broker, client_id)
+        self._client = client = set_up(FedClient, broker, client_id, keeps_session=session is not None)
         self.broker = broker
         self.subscribed = False
         self.connects = 0
         self.dropped = 0
+        self.inbox = inbox or Inbox(_USUAL_INBOX)
+        self._clock = clock or SteadyClock()
+        self._session = session
         self._waiting: set[int] = set()
-        self._subscriptions = [(topic, qos) for topic in subscriptions]
+        self._done: list[int] = []
+        self._topics = list(subscriptions)
+        self._qos = qos
         self._max_payload_bytes = max_payload_bytes
         self._to_acknowledge: list[int] = []
         self._max_unsent = max_unacknowledged
@@ -133,11 +166,14 @@ class MqttLink:
     def _serve(self, timeout_s: float) -> list[Message]:
         client = self._client
         self._acknowledge()
-        readable, writable = self._wait(timeout_s)
+        readable, writable = self._wait(0.0 if len(self.inbox) else timeout_s)
         if writable:
             client.loop_write()
-        messages = self._receive() if readable else []
+        if readable and not self.inbox.full:
+            self._receive()
         client.loop_misc()
+        messages = self.inbox.take(MOST_AT_ONCE)
+        self._to_acknowledge += [m.mid for m in messages if m.mid and m.connection == self.connects]
         return messages
 
     def wake(self) -> None:
@@ -145,16 +181,28 @@ class MqttLink:
         with contextlib.suppress(OSError):
             os.write(self._wake_out.fileno(), b"\0")
 
-    def publish(self, topic: str, payload: str, *, qos: int, retain: bool) -> None:
-        """Publish now, or as soon as the link is back (QoS 1); what does not fit is dropped and counted."""
+    def publish(self, topic: str, payload: str, *, qos: int, retain: bool) -> int | None:
+        """Publish now, or as soon as the link is back (QoS 1); what does not fit is dropped and counted.
+
+        Returns:
+            The packet identifier at QoS 1; `take_acknowledged` has it once the broker has the message.
+        """
         if qos == 0 and self._client.unsent >= self._max_unsent:
             self.dropped += 1
-            return
+            return None
         info = self._client.publish(topic, payload.encode("utf-8", "replace"), qos, retain)
         if info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE or (qos == 0 and info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS):
             self.dropped += 1
-        elif qos > 0:
+            return None
+        if qos > 0:
             self._waiting.add(info.mid)
+            return int(info.mid)
+        return None
+
+    def take_acknowledged(self) -> list[int]:
+        """The packet identifiers that the broker has acknowledged since the last call."""
+        done, self._done = self._done, []
+        return done
 
     def close(self, timeout_s: float) -> bool:
         """Send what waits, disconnect, and return whether everything was acknowledged in time."""
@@ -179,23 +227,23 @@ class MqttLink:
         self._wake_out.close()
         return self.unacknowledged == 0
 
-    def _receive(self) -> list[Message]:
-        """Read once, and return the messages that are complete now."""
-        publishes, others = self._inflow.feed(self._client.receive())
-        for packet in others:
-            self._client.give(packet)
-        now = time.time()
-        messages: list[Message] = []
-        for topic, payload, mid, retain in publishes:
-            if mid:
-                self._to_acknowledge.append(mid)
-            try:
-                name = topic.decode()
-            except UnicodeDecodeError:
-                name = ""  # matches no pattern
-            # A microsecond apart: its arrival may be the only time that a reading has, and no two are at one time.
-            messages.append(Message(name, payload, now + 1e-6 * len(messages), retain))
-        return messages
+    def _receive(self) -> None:
+        """Read what has come, so much at most, and put the messages that are complete into the inbox."""
+        for _ in range(_READS):
+            data = self._client.receive()
+            publishes, others = self._inflow.feed(data)
+            for packet in others:
+                self._client.give(packet)
+            self.inbox.put(self._message(*publish) for publish in publishes)
+            if len(data) < READ_BYTES:
+                return
+
+    def _message(self, topic: bytes, payload: bytes, mid: int, retain: bool, dup: bool) -> Message:
+        try:
+            name = topic.decode()
+        except UnicodeDecodeError:
+            name = ""  # matches no pattern
+        return Message(name, payload, self._clock.now(), retain, mid, dup, self.connects)
 
     def _acknowledge(self) -> None:
         for mid in self._to_acknowledge:
@@ -228,7 +276,7 @@ class MqttLink:
 
     def _connect(self) -> None:
         try:
-            self._client.connect(self.broker.host, self.broker.port, self.broker.keepalive_s)
+            connect(self._client, self.broker, None if self._session is None else self._session.expiry_s)
         except HandshakeError as error:
             self._complain(str(error))
         except (OSError, ValueError, struct.error) as error:
@@ -276,23 +324,28 @@ class MqttLink:
 
     # -- paho's side ------------------------------------------------------------------------------------------------
 
-    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - paho's signature
+    def _on_connect(self, _client: Any, _data: Any, flags: Any, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - paho's signature
         if reason.is_failure:
             self._awaited = False
             self._complain(f"refuses the connection: {refusal(reason)}")
             return
         self.connects += 1
-        self._client.subscribe(self._subscriptions)
+        if self._session is not None:
+            if not flags.session_present:
+                self._session.lost()
+            elif self._session.unwanted:
+                self._client.unsubscribe(self._session.unwanted)
+        self._client.subscribe(subscriptions(self.broker, self._topics, self._qos))
 
     def _on_subscribe(self, _client: Any, _data: Any, _mid: int, reasons: list[ReasonCode], _properties: Any) -> None:  # noqa: ANN401 - the same
-        for (topic, _), reason in zip(self._subscriptions, reasons, strict=False):
+        for topic, reason in zip(self._topics, reasons, strict=False):
             if reason.is_failure:
                 log.error("broker %s refuses the subscription to %s: %s", self.broker, topic, reason)
         self.subscribed, self._awaited = True, False
         self._subscribed_at = time.monotonic()
         self._complaint = ""
         self._refused.clear()
-        log.info("connected to %s, subscribed to %s", self.broker, ", ".join(topic for topic, _ in self._subscriptions))
+        log.info("connected to %s, subscribed to %s", self.broker, ", ".join(self._topics))
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - the same
         if self._awaited:
@@ -305,6 +358,7 @@ class MqttLink:
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - the same
         self._waiting.discard(mid)
+        self._done.append(mid)
         if reason.is_failure and str(reason) not in self._refused:
             self._refused.add(str(reason))
             log.error("broker %s refuses what is published: %s; may this user write there?", self.broker, reason)

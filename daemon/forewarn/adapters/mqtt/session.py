@@ -6,19 +6,24 @@ What is overridden here is not public in paho; docs/decisions/0005-publish-packe
 import contextlib
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from paho.mqtt import client as paho
 from paho.mqtt.client import mqtt_ms_publish, mqtt_ms_queued
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from forewarn.adapters.mqtt.tls import Tls
 from forewarn.errors import ForewarnError
 
 READ_BYTES = 65_536
 CONNECT_TIMEOUT_S = 3.0
+RECEIVE_MAXIMUM = 4096  # messages of QoS 1 that a broker may have under way; MQTT 3.1.1 cannot say it
 ANSWER_S = 10.0  # for a broker to acknowledge the connection and the subscriptions
 
 
@@ -139,8 +144,8 @@ class FedClient(Client):
 _C = TypeVar("_C", bound=Client)
 
 
-def set_up(kind: type[_C], broker: Broker, client_id: str) -> _C:
-    """A client of that kind for a broker, not connected yet.
+def set_up(kind: type[_C], broker: Broker, client_id: str, *, keeps_session: bool = False) -> _C:
+    """A client of that kind for a broker, not connected yet; the broker may keep its session while it is away.
 
     Raises:
         SettingsError: naming a file of `broker.tls` that cannot be used.
@@ -150,7 +155,7 @@ def set_up(kind: type[_C], broker: Broker, client_id: str) -> _C:
         CallbackAPIVersion.VERSION2,
         client_id=client_id,
         protocol=paho.MQTTv5 if five else paho.MQTTv311,
-        clean_session=None if five else True,
+        clean_session=None if five else not keeps_session,
         reconnect_on_failure=False,
     )
     client.connect_timeout = CONNECT_TIMEOUT_S
@@ -161,6 +166,31 @@ def set_up(kind: type[_C], broker: Broker, client_id: str) -> _C:
     if broker.username is not None:
         client.username_pw_set(broker.username, broker.password)
     return client
+
+
+def connect(client: Client, broker: Broker, keep_s: int | None) -> None:
+    """Connect, and have the broker keep the session for so many seconds after the connection ends; None for none.
+
+    Raises:
+        OSError: where there is no connection.
+        ValueError: where the broker's name can be none.
+    """
+    if broker.protocol != "5":
+        client.connect(broker.host, broker.port, broker.keepalive_s)
+        return
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's
+    properties.ReceiveMaximum = RECEIVE_MAXIMUM
+    if keep_s is not None:
+        properties.SessionExpiryInterval = keep_s
+    client.connect(broker.host, broker.port, broker.keepalive_s, clean_start=keep_s is None, properties=properties)
+
+
+def subscriptions(broker: Broker, topics: Sequence[str], qos: int) -> list[Any]:
+    """What to subscribe to: with MQTT 5, retained messages are asked for once in a session."""
+    if broker.protocol != "5":
+        return [(topic, qos) for topic in topics]
+    options = SubscribeOptions(qos, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
+    return [(topic, options) for topic in topics]
 
 
 def refusal(reason: ReasonCode) -> str:

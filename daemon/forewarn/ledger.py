@@ -1,0 +1,165 @@
+"""What the daemon did, entered before it is acknowledged or told, and taken up again after a restart.
+
+Rules that hold here:
+
+- One `enter` is one transaction: the readings, the alerts that they raised, the receipts of the messages. Only then is
+  a message acknowledged (by the link, a turn later) and an alert published (from the outbox).
+- After a restart the engine is that of the last snapshot, given the entries since. What it says then was told before.
+- Where nothing can be written, the daemon goes on in memory and tries again every `RETRY_S` with everything it has.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from forewarn.adapters.journal import Entry, Journal, Recovered
+from forewarn.adapters.telemetry import Telemetry
+from forewarn.core import records
+from forewarn.core.engine import Engine
+from forewarn.core.readings import Batch
+from forewarn.core.snapshot import Snapshot
+from forewarn.inbox import Message
+from forewarn.messages import Outgoing
+from forewarn.outbox import Outbox
+from forewarn.receipts import Receipts
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 5.0
+MOST_ENTRIES_BYTES = 8 * 2**20  # after a crash they are judged again: about a quarter of a million readings
+
+
+class Ledger:
+    """The journal of one daemon; without a file, its memory alone.
+
+    Attributes:
+        outbox: alerts on their way.
+        receipts: of the messages that were worked on.
+        seen_at: the latest arrival that was recovered, UTC epoch seconds; 0 for none.
+        enters: whether each step is written.
+    """
+
+    def __init__(
+        self, journal: Journal | None, engine: Engine, telemetry: Telemetry, *, enters: bool, max_letters: int
+    ) -> None:
+        """Take up what there is in the journal.
+
+        Args:
+            journal: the file; None for none.
+            engine: to bring to where it was.
+            telemetry: that counts go on in.
+            enters: whether each step is written, not only a snapshot now and then.
+            max_letters: alerts that may wait for the broker.
+        """
+        self.outbox = Outbox(max_letters)
+        self.receipts = Receipts()
+        self.seen_at = 0.0
+        self._journal, self._engine, self._telemetry = journal, engine, telemetry
+        self.enters = enters and journal is not None
+        self._topics: list[str] = []
+        self._saved_at = time.monotonic()
+        self._most_bytes = MOST_ENTRIES_BYTES
+        if journal is not None:
+            self._recover(journal)
+
+    @property
+    def failing(self) -> bool:
+        """Whether nothing can be written."""
+        return self._journal is not None and self._journal.failing is not None
+
+    # -- at the start -----------------------------------------------------------------------------------------------
+
+    def _recover(self, journal: Journal) -> None:
+        found = journal.recover()
+        try:
+            if found.snapshot is not None:
+                self._engine.restore(Snapshot.from_bytes(found.snapshot))
+            steps = [records.read(entry.record) for entry in found.entries]
+            self._take_counts(json.loads(found.counts))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            journal.set_aside(str(error))
+            return
+        self._resume()
+        self._repeat(steps, found)
+        if found.snapshot is not None or steps:
+            n = len(self._engine.fleet().keys)
+            log.info("restored %d series from %s, %d steps since its snapshot", n, journal.path, len(steps))
+
+    def _take_counts(self, counts: dict[str, Any]) -> None:
+        self.receipts.add(bytes.fromhex(counts.get("receipts", "")))
+        self._topics = [str(topic) for topic in counts.get("topics", [])]
+        self._telemetry.take_counts(counts.get("telemetry", {}))
+
+    def _resume(self) -> None:
+        fleet = self._engine.fleet()
+        self._telemetry.resumed(alert for slot in fleet.slot.tolist() for alert in self._engine.alerts(slot))
+        self.seen_at = max([at for at in fleet.received_at.tolist() if at == at], default=0.0)  # noqa: PLR0124 - NaN
+
+    def _repeat(self, steps: Sequence[Batch | records.Tick], found: Recovered) -> None:
+        for step in steps:
+            if isinstance(step, Batch):
+                verdicts = self._engine.ingest(step)
+                self._telemetry.repeated(verdicts)
+                events = verdicts.events
+                self.seen_at = max([self.seen_at, *step.received_at.tolist()])
+            else:
+                events = self._engine.tick(*step)
+            for event in events:
+                self._telemetry.event(event)
+        for entry in found.entries:
+            self.receipts.add(entry.receipts)
+        self.outbox.load(found.outbox)
+
+    def unwanted(self, topics: Sequence[str]) -> list[str]:
+        """The topic filters of an earlier run that are none of these; from now on these count."""
+        unwanted = [topic for topic in self._topics if topic not in topics]
+        self._topics = list(topics)
+        return unwanted
+
+    # -- while running ----------------------------------------------------------------------------------------------
+
+    def enter(
+        self, step: Batch | records.Tick, messages: Sequence[Message] = (), outgoing: Iterable[Outgoing] = ()
+    ) -> None:
+        """One step of the engine: what it was given, in which messages, and the alerts that came of it."""
+        receipts = self.receipts.of(messages)
+        self.receipts.add(receipts)
+        letters = self.outbox.add(outgoing)
+        if self.enters and self._journal is not None and not self.failing:
+            record = records.of_batch(step) if isinstance(step, Batch) else records.of_tick(step)
+            self._journal.commit([Entry(record, receipts)], letters, self.outbox.take_delivered())
+
+    def tend(self, save_every_s: float) -> None:
+        """What is due by time."""
+        if self._journal is None:
+            return
+        self._journal.check()
+        since = time.monotonic() - self._saved_at
+        due = RETRY_S if self.failing else save_every_s
+        if since >= due or (self._journal.n_bytes > self._most_bytes and not self.failing):
+            self.save()
+        elif self.enters and (delivered := self.outbox.take_delivered()):
+            self._journal.commit([], (), delivered)
+
+    def save(self) -> None:
+        """Write a snapshot, in place of the entries."""
+        self._saved_at = time.monotonic()
+        if self._journal is None:
+            return
+        counts = {
+            "receipts": self.receipts.to_bytes().hex(),
+            "topics": self._topics,
+            "telemetry": self._telemetry.counts(),
+        }
+        snapshot = self._engine.snapshot().to_bytes()
+        self._most_bytes = max(MOST_ENTRIES_BYTES, len(snapshot))
+        self.outbox.take_delivered()
+        self._journal.save(snapshot, json.dumps(counts), self.outbox)
+
+    def close(self) -> None:
+        """Write a last snapshot and let go of the file."""
+        self.save()
+        if self._journal is not None:
+            self._journal.close()
