@@ -119,11 +119,12 @@ def fit(history: History, plan: Plan) -> Fitted:
     if network.spec.n_step != plan.cut.n_step:  # the shipped model's
         plan = replace(plan, cut=replace(plan.cut, n_step=network.spec.n_step))
         data = prepare(history, plan.cut)
-    ridge, _ = choose_ridge(data, plan.time_channels)
     validation, test = data.validation, data.test
     expected = forecast_with_torch(network, validation.inputs(), validation.spreads(), validation.ends_at()).path
     calibration = calibrate(validation.targets(), expected, validation.device[validation.starts])
-    rivals = {} if network.spec.cell == "linear" else {RIDGE: ridge.forecast}
+    rivals = {}
+    if network.spec.cell != "linear":
+        rivals[RIDGE] = choose_ridge(data, plan.time_channels)[0].forecast
     model = partial(forecast_with_torch, network)
     evaluation = evaluate(model, data, test, rivals)
     metrics = metrics_of(evaluation)
