@@ -351,12 +351,14 @@ def test_a_model_is_told_the_time_of_each_windows_last_reading() -> None:
             return super().forecast(windows, spread, at)._replace(path=path)
 
     engine = Engine(Timed(), QUICK)
-    rows = calm(60)
-    verdicts = engine.ingest(batch(rows))
-    known = np.isfinite(verdicts.expected)
-    assert known.sum() > 50
-    before = np.array([row.at for row in rows[:-1]], np.float32)
-    assert verdicts.expected[1:][known[1:]].tolist() == before[known[1:]].tolist()
+    rows = calm(60, start=1000.0)
+    engine.ingest(batch(rows[:30]))
+    later = calm(30, start=1297.0, key=SeriesKey("d1", "temperature"))  # its window is not full when the first one's is
+    both = sorted(rows[30:] + later, key=lambda row: row.at)
+    verdicts = engine.ingest(batch(both))
+    expected = {row: value for row, value in zip(both, verdicts.expected.tolist(), strict=True) if np.isfinite(value)}
+    assert len(expected) > 50
+    assert all(value == row.at - 10.0 for row, value in expected.items())
 
 
 def test_a_model_that_overflows_says_nothing_and_the_series_goes_on_when_it_is_back() -> None:

@@ -256,3 +256,11 @@ def test_a_network_with_a_clock_needs_times() -> None:
     windows = windows_of(spec, 3)
     with pytest.raises(ValueError, match="needs the times"):
         forecast_with_torch(network_of(spec), windows, spread_of(windows))
+
+
+def test_the_golden_sample_has_the_times_of_its_windows() -> None:
+    spec = NetworkSpec(8, 1, 0, 2, clock=True)
+    windows = windows_of(spec, 9)
+    sample = exporting.golden_sample(network_of(spec), windows, spread_of(windows), 2.0, np.arange(9.0))
+    assert sample.at is not None
+    assert sample.window.tobytes() == windows[sample.at.astype(int)].tobytes()
