@@ -29,7 +29,7 @@ class HalfTrend:
         self.card = of or card()
         self.calls = 0
 
-    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32], at: NDArray[np.float64]) -> Forecast:  # noqa: ARG002 - a port
         self.calls += 1
         last, before = windows[:, -1, 0], windows[:, -2, 0]
         step = (last - before) * np.float32(0.5)

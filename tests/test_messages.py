@@ -91,9 +91,9 @@ class Moved(HalfTrend):
     def __init__(self) -> None:
         super().__init__(replace(card(), multivariate=True))
 
-    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32], at: NDArray[np.float64]) -> Forecast:
         moved = np.abs(windows[:, -1] - windows[:, -2]) / np.float32(6.0)
-        return super().forecast(windows, spread)._replace(t_squared=moved)
+        return super().forecast(windows, spread, at)._replace(t_squared=moved)
 
 
 # -- what the engine makes ------------------------------------------------------------------------------------------
@@ -229,10 +229,10 @@ def test_what_is_not_finite_is_null() -> None:
 class Wild(Moved):
     """A model that goes out of its mind."""
 
-    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32], at: NDArray[np.float64]) -> Forecast:
         self.calls += 1
         odd = np.array([np.nan, np.inf, -np.inf, 3.4e38, 1e-45], np.float32)[self.calls % 5]
-        sane = super().forecast(windows, spread)
+        sane = super().forecast(windows, spread, at)
         return Forecast(*(np.where(windows[:, : column.shape[1], 0] > 4.0, odd, column) for column in sane))
 
 

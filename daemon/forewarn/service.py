@@ -27,7 +27,6 @@ from forewarn.adapters.mqtt.tls import Tls
 from forewarn.adapters.onnx_forecaster import OnnxForecaster, load_model, resolve_model
 from forewarn.adapters.systemd import Notifier
 from forewarn.adapters.telemetry import Telemetry
-from forewarn.clock import SteadyClock
 from forewarn.core.alerts import Event, SeriesEvicted
 from forewarn.core.engine import Engine
 from forewarn.core.readings import Batch, Fleet, Outcome, SeriesKey, Slots, status_name
@@ -42,6 +41,7 @@ from forewarn.logs import Complaints, repeats
 from forewarn.messages import Outgoing, Phrasebook
 from forewarn.settings import InputSettings, MqttSettings, Settings
 from forewarn.states import StateFeed
+from forewarn.steady_clock import SteadyClock
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,7 @@
 """Loading a model: what is proven first, what is refused, and that a batch does not change a forecast."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from forewarn.core.ports import Forecast
 from forewarn.errors import ModelError
 
 MODELS = Path(__file__).parent.parent / "models"
-TINY, PAIR = MODELS / "tiny.onnx", MODELS / "pair.onnx"
+TINY, PAIR, TIMED = (MODELS / f"{name}.onnx" for name in ("tiny", "pair", "timed"))
 REACH = 0.05  # of the tiny models: see tests/models/generate.py
 
 
@@ -45,16 +46,21 @@ def bits(*parts: Forecast) -> list[bytes]:
     return [np.concatenate(output).tobytes() for output in zip(*parts, strict=True)]
 
 
+def slices(n: int, size: int) -> list[slice]:
+    """Consecutive batches."""
+    return [slice(i, i + size) for i in range(0, n, size)]
+
+
 def with_json(key: str, **changes: object) -> Callable[[str, str], str]:
     """A change of some fields of one metadata entry that is JSON."""
     return lambda k, text: json.dumps({**json.loads(text), **changes}) if k == key else text
 
 
-@pytest.mark.parametrize(("path", "n_step", "n_feature"), [(TINY, 6, 1), (PAIR, 5, 2), (STARTER, 16, 1)])
+@pytest.mark.parametrize(("path", "n_step", "n_feature"), [(TINY, 6, 1), (PAIR, 5, 2), (TIMED, 6, 1), (STARTER, 16, 1)])
 def test_a_model_forecasts_from_engineering_units(path: Path, n_step: int, n_feature: int) -> None:
     model = load_model(path)
     windows = np.random.default_rng(0).normal(-20, 1, (7, n_step, n_feature)).astype(np.float32)
-    forecast = model.forecast(windows, spread_of(windows))
+    forecast = model.forecast(windows, spread_of(windows), np.zeros(7))
     blocks = (7, len(BLOCKS))
     assert [output.shape for output in forecast] == [(7, model.card.horizon), blocks, blocks, (0, 0)]
     assert {output.dtype for output in forecast} == {np.dtype(np.float32)}
@@ -79,15 +85,16 @@ def test_the_tiny_models_stay_near_the_last_temperature_and_see_every_reading() 
                 assert not np.array_equal(ours, before)
 
 
-@pytest.mark.parametrize("path", [TINY, PAIR, STARTER])
+@pytest.mark.parametrize("path", [TINY, PAIR, TIMED, STARTER])
 def test_a_forecast_is_the_same_bits_in_a_batch_of_any_size(path: Path) -> None:
     model = load_model(path)
     random = np.random.default_rng(2)
     windows = random.normal(20, 3, (1024, model.card.n_step, len(model.card.features))).astype(np.float32)
     spread = spread_of(windows)
-    whole = model.forecast(windows, spread)
+    at = np.linspace(-1e6, 1e7, 1024)
+    whole = model.forecast(windows, spread, at)
     for size in (1, 2, 3, 7, 16, 33, 100, 255, 256, 257, 1000):
-        parts = [model.forecast(windows[i : i + size], spread[i : i + size]) for i in range(0, 1024, size)]
+        parts = [model.forecast(windows[rows], spread[rows], at[rows]) for rows in slices(1024, size)]
         assert bits(*parts) == bits(whole)
 
 
@@ -100,6 +107,44 @@ def test_no_windows_give_no_forecasts() -> None:
 def test_windows_or_spreads_of_another_shape_are_refused(windows: tuple[int, ...], spread: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="6 steps"):
         load_model(TINY).forecast(np.zeros(windows, np.float32), np.zeros(spread, np.float32))
+
+
+def test_a_model_with_a_clock_says_something_else_at_another_time_of_day_or_week() -> None:
+    model = load_model(TIMED)
+    windows, spread = np.full((1, 6, 1), 20, np.float32), np.ones(1, np.float32)
+
+    def at(time: float) -> bytes:
+        return model.forecast(windows, spread, np.array([time])).path.tobytes()
+
+    assert at(0.0) != at(21600.0) != at(21600.0 + 2 * 86400.0)
+    assert at(0.0) == at(7 * 86400.0) == at(math.nan)
+    assert at(1e300) == at(1e300 % (7 * 86400.0))
+
+
+@pytest.mark.parametrize("at", [None, np.zeros(2), np.zeros((3, 1))])
+def test_a_model_with_a_clock_needs_a_time_for_each_window(at: np.ndarray | None) -> None:
+    with pytest.raises(ValueError, match="3 windows and not as many times"):
+        load_model(TIMED).forecast(np.zeros((3, 6, 1), np.float32), np.ones(3, np.float32), at)
+
+
+def test_a_clock_of_another_shape_is_refused(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(TIMED)
+    model.graph.input[2].type.tensor_type.shape.dim[1].dim_value = 1
+    onnx.save(model, tmp_path / "a.onnx")
+    with pytest.raises(ModelError, match=r"its inputs are .*, the card says .*clock tensor\(float\) \['batch', 4\]"):
+        load_model(tmp_path / "a.onnx")
+
+
+def test_a_golden_sample_without_times_proves_no_model_with_a_clock(tmp_path: Path) -> None:
+    path = rewritten(TIMED, tmp_path / "a.onnx", with_json(GOLDEN_KEY, at=None))
+    with pytest.raises(ModelError, match=r"golden sample cannot be run .*not as many times"):
+        load_model(path)
+    at = load_golden(TIMED).at
+    assert at is not None
+    path = rewritten(TIMED, tmp_path / "a.onnx", with_json(GOLDEN_KEY, at=(at + 43200).tolist()))
+    with pytest.raises(ModelError, match="golden sample comes out"):
+        load_model(path)
 
 
 def test_observe_is_told_of_each_inference_call() -> None:

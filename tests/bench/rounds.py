@@ -25,7 +25,7 @@ class LastValue:
     def __init__(self) -> None:
         self.card = card(n_step=N_STEP)
 
-    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:  # noqa: ARG002 - the face of a forecaster
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32], at: NDArray[np.float64]) -> Forecast:  # noqa: ARG002 - the face of a forecaster
         blocks = np.repeat(windows[:, -1:, 0], len(BLOCKS), axis=1)
         return Forecast(np.repeat(windows[:, -1:, 0], self.card.horizon, axis=1), blocks, np.zeros_like(blocks))
 

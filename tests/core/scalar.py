@@ -47,7 +47,7 @@ class ScalarSeries:
         self.forecaster, self.rules, self.limits = forecaster, rules, limits or Limits()
         self.threshold, self.absolute = threshold, absolute
         self.window: list[float] = []
-        self.last_at = self.last_received_at = self.last_value = math.nan
+        self.at = self.last_at = self.last_received_at = self.last_value = math.nan
         self.expected = math.nan
         self.n = 0
         self.mean = self.band = 0.0
@@ -91,6 +91,7 @@ class ScalarSeries:
         missing = self._missing(interval)
         self.expected = self.path[missing] if missing < len(self.path) else math.nan
         self._cadence(interval)
+        self.at = at
         said = self._judge(value)
         self._count_equal(change)
         found: dict[str, tuple[bool, bool]] = {}  # active, critical
@@ -290,7 +291,8 @@ class ScalarSeries:
         forecast = None
         if len(self.window) == n_step:
             window = np.array(self.window, np.float32).reshape(1, n_step, 1)
-            forecast = self.forecaster.forecast(window, np.array([self._spread()], np.float32))
+            spread, at = np.array([self._spread()], np.float32), np.array([self.at])
+            forecast = self.forecaster.forecast(window, spread, at)
             self.path = [float(each) for each in forecast.path[0]]
         self.bands.follow(None if forecast is None else self.path)
         if self.tail:

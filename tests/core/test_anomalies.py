@@ -31,7 +31,7 @@ class Mean(HalfTrend):
     def __init__(self) -> None:
         super().__init__(card(n_step=60))
 
-    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32], at: NDArray[np.float64]) -> Forecast:  # noqa: ARG002 - a port
         mean = np.stack([row.mean() for row in windows[:, :, 0]])
         both = np.stack([mean, mean], axis=1)
         return Forecast(both, both, np.log(np.stack([spread, spread], axis=1) / 4 + np.float32(1e-3)))

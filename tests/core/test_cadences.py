@@ -32,8 +32,8 @@ class Ahead(HalfTrend):
     def __init__(self, interval_s: float | None = STEP_S) -> None:
         super().__init__(replace(card(n_step=8), horizon=HORIZON, interval_s=interval_s))
 
-    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
-        short = super().forecast(windows, spread)
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32], at: NDArray[np.float64]) -> Forecast:
+        short = super().forecast(windows, spread, at)
         step = short.path[:, :1] - windows[:, -1]
         path = (windows[:, -1] + step * np.arange(1, HORIZON + 1)).astype(np.float32)
         return short._replace(path=path)

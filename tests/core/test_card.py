@@ -119,7 +119,11 @@ def test_a_golden_sample_survives_json_to_the_bit(numbers: list[float]) -> None:
         "block_mean": blocks,
     }
     given = golden_of(2, 3, 0.5, **arrays, block_log_scale=blocks[::-1])
+    assert GoldenSample.from_json(given.to_json()).at is None
+    given = replace(given, at=np.array([1.7e9 + 0.1, -3.3]))
     read = GoldenSample.from_json(given.to_json())
+    assert read.at is not None
+    assert read.at.tolist() == [1.7e9 + 0.1, -3.3]
     for name in (*arrays, "block_log_scale"):
         assert getattr(read, name).tobytes() == getattr(given, name).tobytes()
     assert read.scale == 0.5
@@ -154,6 +158,8 @@ def test_a_golden_sample_without_a_scale_is_refused(scale: float) -> None:
         {"block_log_scale": np.ones((2, 2), np.float32)},
         {"block_log_scale": np.full((1, 2), np.inf, np.float32)},
         {"window": np.ones((1, 3), np.float32)},
+        {"at": np.zeros(2)},
+        {"at": np.full(1, np.nan)},
     ],
 )
 def test_a_golden_sample_of_other_shapes_or_not_finite_is_refused(wrong: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ class Returning(HalfTrend):
     def __init__(self, n_step: int = 16) -> None:
         super().__init__(replace(card(n_step=n_step), horizon=HORIZON))
 
-    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32], at: NDArray[np.float64]) -> Forecast:  # noqa: ARG002 - a port
         path = np.repeat(windows[:, 0, :1], HORIZON, axis=1)
         return Forecast(path, path[:, :2], np.log(np.stack([spread, spread], axis=1) + np.float32(1e-3)))
 

@@ -344,10 +344,31 @@ def test_eviction_does_not_depend_on_batch_sizes(sizes: list[int]) -> None:
     assert any(name == "SeriesEvicted" for name, _ in whole.events)
 
 
+def test_a_model_is_told_the_time_of_each_windows_last_reading() -> None:
+    class Timed(HalfTrend):
+        def forecast(
+            self, windows: NDArray[np.float32], spread: NDArray[np.float32], at: NDArray[np.float64]
+        ) -> Forecast:
+            path = np.repeat(at[:, None], 2, axis=1).astype(np.float32)
+            return super().forecast(windows, spread, at)._replace(path=path)
+
+    engine = Engine(Timed(), QUICK)
+    rows = calm(60, start=1000.0)
+    engine.ingest(batch(rows[:30]))
+    later = calm(30, start=1297.0, key=SeriesKey("d1", "temperature"))  # its window is not full when the first one's is
+    both = sorted(rows[30:] + later, key=lambda row: row.at)
+    verdicts = engine.ingest(batch(both))
+    expected = {row: value for row, value in zip(both, verdicts.expected.tolist(), strict=True) if np.isfinite(value)}
+    assert len(expected) > 50
+    assert all(value == row.at - 10.0 for row, value in expected.items())
+
+
 def test_a_model_that_overflows_says_nothing_and_the_series_goes_on_when_it_is_back() -> None:
     class Overflowing(HalfTrend):
-        def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
-            forecast = super().forecast(windows, spread)
+        def forecast(
+            self, windows: NDArray[np.float32], spread: NDArray[np.float32], at: NDArray[np.float64]
+        ) -> Forecast:
+            forecast = super().forecast(windows, spread, at)
             return forecast._replace(path=np.where(windows[:, -1] > 100.0, np.float32(np.inf), forecast.path))
 
     engine = Engine(Overflowing(), QUICK)

@@ -35,7 +35,7 @@ class Line:
     def __init__(self) -> None:
         self.card = replace(card(n_step=8), horizon=20)
 
-    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32], at: NDArray[np.float64]) -> Forecast:  # noqa: ARG002 - a port
         last = windows[:, -1:, 0]
         path = (last + (last - windows[:, :1, 0]) / 7 * np.arange(1, 21)).astype(np.float32)
         return Forecast(path, path[:, :2], np.log(np.stack([spread, spread], axis=1) + np.float32(1e-3)))

@@ -24,9 +24,9 @@ class Apart(HalfTrend):
     def __init__(self) -> None:
         super().__init__(replace(card(features=("temperature", "pressure", "flow")), multivariate=True))
 
-    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32], at: NDArray[np.float64]) -> Forecast:
         last = windows[:, -1]
-        return super().forecast(windows, spread)._replace(t_squared=last - last[:, :1] + np.float32(0.1))
+        return super().forecast(windows, spread, at)._replace(t_squared=last - last[:, :1] + np.float32(0.1))
 
 
 def readings(apart: list[float], *, feature: int = 1, level: float = 4.0, devices: int = 1) -> Batch:

@@ -183,7 +183,7 @@ class Linear(HalfTrend):
         rng = np.random.default_rng(0)
         self._weights = rng.normal(0, 0.05, (48, 12 + 2 * len(BLOCKS))).astype(np.float32)
 
-    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32], at: NDArray[np.float64]) -> Forecast:  # noqa: ARG002 - a port
         """Row by row, so that no row depends on another."""
         last = windows[:, -1:, 0]
         scale = (np.abs(last) + spread[:, None]) * np.float32(1e-3) + np.float32(1e-3)
@@ -269,9 +269,9 @@ class Answering(HalfTrend):
         super().__init__()
         self._answers = answers
 
-    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32], at: NDArray[np.float64]) -> Forecast:
         with np.errstate(over="ignore", invalid="ignore"):
-            usual = super().forecast(windows, spread)
+            usual = super().forecast(windows, spread, at)
         return usual._replace(
             **{name: np.full_like(getattr(usual, name), np.float32(x)) for name, x in self._answers.items()}
         )
@@ -361,7 +361,7 @@ def test_what_never_moved_or_moved_for_the_first_time_stands_out_in_nothing(
 class Persisting(HalfTrend):
     """It stays as it is."""
 
-    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:  # noqa: ARG002 - a port
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32], at: NDArray[np.float64]) -> Forecast:  # noqa: ARG002 - a port
         last = np.repeat(windows[:, -1, :1], 2, axis=1)
         return Forecast(last, last, np.zeros_like(last))
 

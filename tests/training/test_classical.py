@@ -66,7 +66,7 @@ def hourly(values: np.ndarray, cut: Cut = CUT) -> Dataset:
     return prepare(history(HERE, values, STARTED_AT + HOUR_S * np.arange(len(values))), cut)
 
 
-def last(windows: np.ndarray, _: np.ndarray) -> Forecast:
+def last(windows: np.ndarray, _: np.ndarray, __: np.ndarray) -> Forecast:
     return saying(np.repeat(windows[:, -1], 3, axis=1))
 
 
@@ -120,7 +120,10 @@ def test_blocks_of_the_bootstrap_are_as_long_in_time_where_windows_are_left_out(
     assert stand_in
     data = hourly(wave(12_000), Cut(5, 24))
     table = evaluate(
-        lambda w, _: saying(np.repeat(w[:, -1], 24, axis=1)), data, data.test, baselines=Classical(data, progress=False)
+        lambda w, *_: saying(np.repeat(w[:, -1], 24, axis=1)),
+        data,
+        data.test,
+        baselines=Classical(data, progress=False),
     )
     assert len(data.test) > 4 * classical.MOST_WINDOWS
     assert table.block == block_length(500, 6) < block_length(500, 24)

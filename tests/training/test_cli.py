@@ -119,11 +119,12 @@ def test_compare_prints_a_line_for_each_kind(csv: Path, capsys: pytest.CaptureFi
     assert main([*command, "--epochs", "1", "--seeds", "2"]) == 0
     table = capsys.readouterr().out.splitlines()
     assert table[0].split()[:5] == ["kind", "lead", "1", "lead", "3"]
-    lines = [line.split() for line in table[1:7]]
-    assert [line[0] for line in lines] == ["linear", "lstm", "gru", "lstm-2", "transformer", "tutorial"]
+    lines = [line.split() for line in table[1:9]]
+    kinds = ["linear", "linear-time", "lstm", "lstm-time", "gru", "lstm-2", "transformer", "tutorial"]
+    assert [line[0] for line in lines] == kinds
     assert all(float(number) > 0 for line in lines for number in line[1:6])
     assert lines[0][3] == str((12 + 1) * (4 + 2 * len(BLOCKS)))
-    assert "2 seed(s)" in table[7]
+    assert "2 seed(s)" in table[9]
 
 
 def test_fit_says_whether_the_network_earns_its_place(
@@ -213,6 +214,24 @@ def test_a_training_can_be_told_where_to_start(csv: Path, tmp_path: Path, capsys
         assert f"<td>{start}</td>" in (tmp_path / "m.html").read_text(encoding="utf-8")
 
 
+def test_a_training_that_is_to_know_the_time_does_not_start_from_the_shipped_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    hourly = write_csv(tmp_path / "hourly.csv", {"x": wave(400)}, interval_s=3600.0)
+    command = ["fit", "--data", str(hourly), "--target", "temperature", "--out", str(tmp_path / "m.onnx"), *QUICK]
+    assert main([*command, "--time-channels", "yes"]) == 0
+    assert "shipped model" not in capsys.readouterr().out
+    assert main([*command, "--time-channels", "yes", "--start", "starter"]) == 78
+    assert "--time-channels yes asks for another network" in capsys.readouterr().err
+    assert main([*command, "--time-channels", "yes", "--recipe", "tutorial"]) == 78
+    assert "--recipe tutorial is told no time" in capsys.readouterr().err
+    assert main([*command, "--time-channels", "no"]) == 0
+    assert "time of day" not in capsys.readouterr().out
+    assert main(command) == 0
+    assert "with the time of day and of week as inputs and" in capsys.readouterr().out
+
+
 def test_from_the_shipped_model_a_short_history_is_enough(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     short = write_csv(tmp_path / "short.csv", {"x": wave(100)})
@@ -232,10 +251,15 @@ def test_where_the_shipped_model_does_not_fit_the_training_is_from_scratch(
         assert "shipped model" not in capsys.readouterr().out
 
 
-def test_a_stopped_training_goes_on(csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("interval_s", "stops"), [(60.0, 1), (3600.0, 3)])
+def test_a_stopped_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interval_s: float, stops: int
+) -> None:
+    """Of hourly readings the time is tried too: a training of its own, stopped in its first epoch."""
     pytest.importorskip("torch")
     from forewarn_training.trainer import Trainer  # noqa: PLC0415 - needs torch
 
+    csv = write_csv(tmp_path / "hall.csv", {"x": wave(400)}, interval_s)
     command = ["fit", "--data", str(csv), "--target", "temperature", *QUICK]
     assert main([*command, "--out", str(tmp_path / "whole.onnx")]) == 0
     command += ["--out", str(tmp_path / "m.onnx"), "--checkpoint", str(tmp_path / "m.pt")]
@@ -243,8 +267,11 @@ def test_a_stopped_training_goes_on(csv: Path, tmp_path: Path, monkeypatch: pyte
 
     def save_and_stop(self: Trainer, path: Path) -> None:
         save(self, path)
-        raise KeyboardInterrupt
+        saved.append(path)
+        if len(saved) == stops:
+            raise KeyboardInterrupt
 
+    saved: list[Path] = []
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "save", save_and_stop)
         assert main(command) == 1

@@ -25,7 +25,9 @@ def test_the_ratio_is_the_one_of_the_table_of_fit() -> None:
     data = prepare(READINGS, CUT)
     ridge = fit_ridge(data.training, data.validation)
     no_blocks = np.zeros((0, 2), np.float32)
-    table = evaluate(lambda windows, _: Forecast(ridge.forecast(windows), no_blocks, no_blocks), data, data.test)
+    table = evaluate(
+        lambda windows, _, at: Forecast(ridge.forecast(windows, at), no_blocks, no_blocks), data, data.test
+    )
     for lead, ratio, naive in zip(found.leads, found.rows[0].ratio, found.persistence, strict=True):
         model, persistence = table.of(MODEL, lead), table.of(PERSISTENCE, lead)
         assert model is not None
@@ -41,18 +43,18 @@ def test_every_kind_forecasts_the_same_readings_from_the_last_ones_before_them(m
     def measure(
         name: str,
         data: Dataset,
-        windows: np.ndarray,
-        spread: np.ndarray,
+        asked: comparing._Asked,
         wanted: np.ndarray,
         leads: list[int],
         recipe: Recipe,
         *,
         progress: bool,
     ) -> comparing._Measured:
+        windows, spread, at = asked
         assert windows.shape[1] == data.training.n_step
         assert recipe.epochs == 1
         assert not progress
-        assert spread.shape == (len(windows),)
+        assert spread.shape == at.shape == (len(windows),)
         given[name] = windows, wanted
         return comparing._Measured(np.ones(len(leads)), 1, np.ones(2), 0.0)
 

@@ -24,7 +24,7 @@ def hourly(values: np.ndarray) -> History:
     return history(HERE, values, STARTED_AT + HOUR_S * np.arange(len(values)))
 
 
-def persistence(windows: np.ndarray, _: np.ndarray) -> Forecast:
+def persistence(windows: np.ndarray, _: np.ndarray, __: np.ndarray) -> Forecast:
     return saying(np.repeat(windows[:, -1], 3, axis=1))
 
 
@@ -45,7 +45,7 @@ def test_a_ramp_has_the_errors_that_one_can_count() -> None:
 
 def test_a_model_that_knows_the_ramp_is_said_to_be_better() -> None:
     data = prepare(history(HERE, np.arange(200.0)), Cut(5, 3))
-    table = evaluate(lambda w, _: saying(w[:, -1] + np.array([0.5, 2, 3], np.float32)), data, data.test)
+    table = evaluate(lambda w, *_: saying(w[:, -1] + np.array([0.5, 2, 3], np.float32)), data, data.test)
     assert line(table.of(MODEL, 3)) == pytest.approx((0, 0, 0), abs=1e-6)
     assert "50.0% smaller" in table.verdict()
 
@@ -68,7 +68,7 @@ def test_seasonal_naive_knows_a_day_exactly_and_looks_back_into_earlier_parts() 
 def test_seasonal_naive_never_looks_past_the_end_of_the_window() -> None:
     values = np.arange(24 * 20.0)
     data = prepare(hourly(values), Cut(5, 30))
-    table = evaluate(lambda w, _: saying(np.repeat(w[:, -1], 30, axis=1)), data, data.test)
+    table = evaluate(lambda w, *_: saying(np.repeat(w[:, -1], 30, axis=1)), data, data.test)
     assert line(table.of(SEASONAL, 24))[0] == pytest.approx(24)
     assert line(table.of(SEASONAL, 30))[0] == pytest.approx(48)
 

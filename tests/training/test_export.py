@@ -44,6 +44,10 @@ SPECS = [
     NetworkSpec(1, 1, 0, 1, cell="transformer", units=4),
     NetworkSpec(10, 1, 0, 24, units=50, dropout=0.2, level=True),
     NetworkSpec(12, 3, 1, 4, cell="gru", units=7, layers=2, level=True),
+    NetworkSpec(30, 1, 0, 24, clock=True),
+    NetworkSpec(24, 3, 1, 4, cell="gru", units=9, layers=2, clock=True),
+    NetworkSpec(30, 2, 0, 24, cell="linear", clock=True),
+    NetworkSpec(24, 1, 0, 4, cell="transformer", units=16, clock=True),
 ]
 
 
@@ -58,6 +62,8 @@ def network_of(spec: NetworkSpec, seed: int = 0) -> Network:
     else:
         network.output_scale.copy_(torch.linspace(0.3, 3, spec.horizon))
         network.block_scale.copy_(torch.linspace(0.5, 1.5, len(BLOCKS)))
+    if spec.clock:
+        network.clock_scale.copy_(torch.tensor([1.0, 1.0, 0.5, 0.5]))
     return network
 
 
@@ -72,8 +78,13 @@ def spread_of(windows: np.ndarray) -> np.ndarray:
     return np.geomspace(1e-3, 30, len(windows), dtype=np.float32)
 
 
+def times_of(windows: np.ndarray) -> np.ndarray:
+    """Times over several weeks, some before the epoch."""
+    return np.linspace(-9e5, 3e6, len(windows))
+
+
 def exported(path: Path, network: Network, windows: np.ndarray, scale: float = 2.0) -> tuple[OnnxForecaster, float]:
-    return export(path, network, card_of(network.spec), windows, spread_of(windows), scale)
+    return export(path, network, card_of(network.spec), windows, spread_of(windows), scale, times_of(windows))
 
 
 def bits(*parts: Forecast) -> list[bytes]:
@@ -93,11 +104,12 @@ def test_onnxruntime_says_what_torch_says_in_batches_of_any_size(spec: NetworkSp
     model, away = exported(tmp_path / "m.onnx", network, windows)
     assert away <= 1e-5
     spread = spread_of(windows)
-    whole = model.forecast(windows, spread)
-    for ours, theirs in zip(whole, forecast_with_torch(network, windows, spread), strict=True):
+    at = times_of(windows)
+    whole = model.forecast(windows, spread, at)
+    for ours, theirs in zip(whole, forecast_with_torch(network, windows, spread, at), strict=True):
         assert ours == pytest.approx(theirs, abs=1e-4)
     for size in (1, 2, 5, 64):
-        parts = [model.forecast(windows[i : i + size], spread[i : i + size]) for i in range(0, n, size)]
+        parts = [model.forecast(*(given[i : i + size] for given in (windows, spread, at))) for i in range(0, n, size)]
         assert bits(*parts) == bits(whole)
 
 
@@ -119,7 +131,7 @@ def test_t_squared_is_written_beside_any_network_and_is_the_same_bits_in_any_bat
     windows[5, 2] = 1e30
     network, spread = network_of(spec), spread_of(windows)
     card = replace(card_of(spec), multivariate=True)
-    model, away = export(tmp_path / "m.onnx", network, card, windows[6:], spread[6:], 2.0, together)
+    model, away = export(tmp_path / "m.onnx", network, card, windows[6:], spread[6:], 2.0, together=together)
     assert away <= 1e-5
     whole = model.forecast(windows, spread)
     assert whole.t_squared == pytest.approx(together.parts(windows), rel=1e-4, abs=1e-6)
@@ -128,7 +140,7 @@ def test_t_squared_is_written_beside_any_network_and_is_the_same_bits_in_any_bat
         parts = [model.forecast(windows[i : i + size], spread[i : i + size]) for i in range(0, n, size)]
         assert bits(*parts) == bits(whole)
     with pytest.raises(ModelError, match="outputs are"):
-        export(tmp_path / "m.onnx", network, card_of(spec), windows[6:], spread[6:], 2.0, together)
+        export(tmp_path / "m.onnx", network, card_of(spec), windows[6:], spread[6:], 2.0, together=together)
 
 
 @pytest.mark.parametrize(
@@ -139,20 +151,22 @@ def test_t_squared_is_written_beside_any_network_and_is_the_same_bits_in_any_bat
         NetworkSpec(8, 3, 2, 2, cell="linear"),
         NetworkSpec(8, 3, 2, 2, units=6, level=True),
         NetworkSpec(8, 1, 0, 2, units=6, per_window=True),
+        NetworkSpec(8, 2, 0, 2, units=6, clock=True),
+        NetworkSpec(8, 2, 0, 2, cell="linear", clock=True),
     ],
     ids=str,
 )
 def test_every_weight_and_feature_reaches_the_graph(spec: NetworkSpec, tmp_path: Path) -> None:
     windows = windows_of(spec, 20)
-    spread = spread_of(windows)
-    plain = exported(tmp_path / "a.onnx", network_of(spec), windows)[0].forecast(windows, spread)
+    given = windows, spread_of(windows), times_of(windows)
+    plain = exported(tmp_path / "a.onnx", network_of(spec), windows)[0].forecast(*given)
     for name in network_of(spec).state_dict():
         network = network_of(spec)
         with torch.no_grad():
             weight = network.state_dict()[name]
             weight.add_(torch.linspace(0.25, 0.5, weight.numel()).reshape(weight.shape))
-        changed = exported(tmp_path / "b.onnx", network, windows)[0].forecast(windows, spread)
-        away = [np.abs(ours - theirs).max() for ours, theirs in zip(changed, plain, strict=True)]
+        changed = exported(tmp_path / "b.onnx", network, windows)[0].forecast(*given)
+        away = [np.abs(ours - theirs).max() for ours, theirs in zip(changed[:3], plain[:3], strict=True)]
         only = {"output_scale": away[:1], "block_scale": away[1:]}
         assert min(only.get(name, away)) > 1e-5, name
 
@@ -216,9 +230,9 @@ def test_a_graph_that_disagrees_outside_the_golden_sample_is_not_written(
     network = network_of(spec)
     calls = []
 
-    def drifting(network: Network, windows: np.ndarray, spread: np.ndarray) -> Forecast:
+    def drifting(network: Network, windows: np.ndarray, spread: np.ndarray, at: np.ndarray) -> Forecast:
         calls.append(len(windows))
-        said = forecast_with_torch(network, windows, spread)
+        said = forecast_with_torch(network, windows, spread, at)
         return said._replace(block_mean=said.block_mean + 0.01) if len(windows) > 4 else said
 
     monkeypatch.setattr(exporting, "forecast_with_torch", drifting)
@@ -237,11 +251,13 @@ def test_the_committed_fixtures_are_what_their_generator_writes(
     monkeypatch.setattr(generate, "HERE", tmp_path)
     generate.write("tiny", (generate.TEMPERATURE,), 6, 3)
     generate.write("pair", (generate.TEMPERATURE, generate.HUMIDITY), 5, 2)
-    for name in ("tiny.onnx", "pair.onnx"):
+    generate.write("timed", (generate.TEMPERATURE,), 6, 3, clock=True)
+    for name in ("tiny.onnx", "pair.onnx", "timed.onnx"):
         ours, theirs = load_model(tmp_path / name), load_model(committed / name)
         assert ours.card == theirs.card
         windows = windows_of(NetworkSpec(ours.card.n_step, len(ours.card.features), 0, 1), 50)
-        for a, b in zip(*(model.forecast(windows, spread_of(windows)) for model in (ours, theirs)), strict=True):
+        given = windows, spread_of(windows), times_of(windows)
+        for a, b in zip(*(model.forecast(*given) for model in (ours, theirs)), strict=True):
             assert a == pytest.approx(b, abs=1e-4)
 
 
@@ -258,3 +274,24 @@ def test_a_network_that_scales_each_window_by_itself_is_of_one_feature_and_recur
 ) -> None:
     with pytest.raises(ValueError, match="one feature"):
         NetworkSpec(8, n_feature, 0, 2, cell, per_window=True)
+
+
+@pytest.mark.parametrize(("cell", "changes"), [("lstm", {"per_window": True}), ("lstm", {"level": True})])
+def test_only_a_network_of_scaled_differences_has_a_clock(cell: Cell, changes: dict[str, bool]) -> None:
+    with pytest.raises(ValueError, match="has a clock"):
+        NetworkSpec(8, 1, 0, 2, cell, clock=True, **changes)
+
+
+def test_a_network_with_a_clock_needs_times() -> None:
+    spec = NetworkSpec(8, 1, 0, 2, clock=True)
+    windows = windows_of(spec, 3)
+    with pytest.raises(ValueError, match="needs the times"):
+        forecast_with_torch(network_of(spec), windows, spread_of(windows))
+
+
+def test_the_golden_sample_has_the_times_of_its_windows() -> None:
+    spec = NetworkSpec(8, 1, 0, 2, clock=True)
+    windows = windows_of(spec, 9)
+    sample = exporting.golden_sample(network_of(spec), windows, spread_of(windows), 2.0, np.arange(9.0))
+    assert sample.at is not None
+    assert sample.window.tobytes() == windows[sample.at.astype(int)].tobytes()

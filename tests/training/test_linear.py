@@ -22,7 +22,7 @@ def error(forecast: np.ndarray, data: Dataset, lead: int) -> float:
 def test_a_linear_recurrence_is_forecast_almost_exactly() -> None:
     data = data_of(20 + 3 * np.sin(np.arange(600) / 5))
     ridge = fit_ridge(data.training, data.validation)
-    assert error(ridge.forecast(data.test.inputs()), data, 3) < 1e-3
+    assert error(ridge.forecast(data.test.inputs(), data.test.ends_at()), data, 3) < 1e-3
     assert (ridge.path.penalties == PENALTIES[0]).all()
 
 
@@ -49,13 +49,13 @@ def test_a_feature_beside_the_target_is_used() -> None:
     both = history(Path("a.csv"), readings)
     data = prepare(replace(both, features=("temperature", "helper")), Cut(5, 1))
     ridge = fit_ridge(data.training, data.validation)
-    assert error(ridge.forecast(data.test.inputs()), data, 1) < 0.01
+    assert error(ridge.forecast(data.test.inputs(), data.test.ends_at()), data, 1) < 0.01
 
 
 def test_a_constant_stays_what_it_is() -> None:
     data = data_of(np.full(300, 7.5))
     ridge = fit_ridge(data.training, data.validation)
-    assert (ridge.forecast(data.test.inputs()) == 7.5).all()
+    assert (ridge.forecast(data.test.inputs(), data.test.ends_at()) == 7.5).all()
 
 
 def test_readings_of_the_test_part_change_nothing() -> None:
@@ -106,4 +106,4 @@ def test_the_network_made_of_it_says_the_same() -> None:
     network = linear_network(NetworkSpec(10, 1, 0, 3, cell="linear"), ridge)
     windows = data.test.inputs()
     said = forecast_with_torch(network, windows, data.test.spreads())
-    assert said.path == pytest.approx(ridge.forecast(windows), abs=1e-5)
+    assert said.path == pytest.approx(ridge.forecast(windows, data.test.ends_at()), abs=1e-5)

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,7 +14,7 @@ pytest.importorskip("torch")
 from forewarn_training import tutorial_tasks
 from forewarn_training.cli import UNUSABLE, main
 from forewarn_training.data import Cut, Dataset, prepare
-from forewarn_training.evaluate import PERSISTENCE, RIDGE, Rival, evaluate
+from forewarn_training.evaluate import PERSISTENCE, RIDGE, evaluate
 from forewarn_training.linear import fit_ridge
 from forewarn_training.option_types import file_and_column
 from forewarn_training.trainer import Recipe
@@ -35,7 +36,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, np.ndarray, int, i
     """Kind, windows, seed and epochs of each training; networks repeat the last reading plus their seed."""
     found: list[tuple[str, np.ndarray, int, int]] = []
 
-    def network(kind: str, data: Dataset, recipe: Recipe) -> Rival:
+    def network(kind: str, data: Dataset, recipe: Recipe) -> Callable[[np.ndarray], np.ndarray]:
         def forecast(windows: np.ndarray) -> np.ndarray:
             found.append((kind, windows, recipe.seed, recipe.epochs))
             return windows[:, -1:, data.test.target_index] + np.float32(100 * recipe.seed)
@@ -122,7 +123,7 @@ def test_errors_are_those_of_the_table_of_fit() -> None:
     rows = rows_of(SHORT)
     data = prepare(SHORT.history, Cut(30, 2))
     ridge = fit_ridge(data.training, data.validation)
-    measured = evaluate(lambda windows, _: saying(ridge.forecast(windows)), data, data.test)
+    measured = evaluate(lambda windows, _, at: saying(ridge.forecast(windows, at)), data, data.test)
     for row, method in ((rows[0], PERSISTENCE), (rows[5], "model")):
         each = [measured.of(method, lead) for lead in (1, 2)]
         assert row.mae == pytest.approx(np.mean([line.mae for line in each if line is not None]), rel=1e-4)

@@ -18,7 +18,7 @@ DATA = prepare(history(Path("a.csv"), np.arange(2000.0)), Cut(5, 3))
 
 def off_by(size: float) -> Rival:
     """Right about a ramp of one a reading but for a constant error."""
-    return lambda windows: np.asarray(windows[:, -1] + np.array([1, 2, 3]) + size, np.float32)
+    return lambda windows, _: np.asarray(windows[:, -1] + np.array([1, 2, 3]) + size, np.float32)
 
 
 def test_the_interval_of_independent_errors_is_the_one_that_theory_gives() -> None:
@@ -48,7 +48,7 @@ def test_without_an_error_of_the_reference_there_is_no_skill() -> None:
 
 def path_only(path: Rival) -> Model:
     blocks = np.zeros((0, len(BLOCKS)), np.float32)
-    return lambda windows, _: Forecast(path(windows), blocks, blocks)
+    return lambda windows, _, at: Forecast(path(windows, at), blocks, blocks)
 
 
 def sentence(model: Rival, ridge: Rival, data: Dataset = DATA) -> str:

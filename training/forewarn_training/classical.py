@@ -24,9 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from forewarn.core.clock import DAY_S
 from forewarn.errors import SettingsError
 from forewarn_training.data import Dataset, Floats, Part
-from forewarn_training.evaluate import DAY_S, known
+from forewarn_training.evaluate import known
 
 ARIMA, ETS, THETA = "AutoARIMA", "AutoETS", "Theta"
 METHODS = (ARIMA, ETS, THETA)

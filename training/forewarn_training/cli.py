@@ -64,6 +64,8 @@ def _fit(options: argparse.Namespace) -> None:
         raise SettingsError("--resume needs --checkpoint FILE, the file to go on from")
     if options.recipe == "tutorial" and options.cell in {"linear", "auto"}:
         raise SettingsError(f"--recipe tutorial is of a network, not of --cell {options.cell}: leave out one of them")
+    if options.recipe == "tutorial" and options.time_channels == "yes":
+        raise SettingsError("--recipe tutorial is told no time: leave out --time-channels yes")
     history = _history(options)
     options.start = _start(options, len(history.features))
     fill(options)
@@ -80,6 +82,7 @@ def _start(options: argparse.Namespace, n_feature: int) -> "Start":
     given = [f"--{name} {getattr(options, name)}" for name in ("layers", "units", "dropout") if _asks(options, name)]
     given += [f"--n-step {options.n_step}"] if options.n_step not in {None, SPEC.n_step} else []
     given += [f"--cell {options.cell}"] if options.cell not in {"lstm", "auto"} else []
+    given += ["--time-channels yes"] if options.time_channels == "yes" else []
     given += ["--recipe tutorial"] if options.recipe == "tutorial" else []
     against = obstacles(n_feature, options.horizon, given)
     if options.start == "starter":
@@ -125,6 +128,7 @@ def _train(options: argparse.Namespace, history: "History") -> None:
         units=options.units,
         dropout=options.dropout,
         start=options.start,
+        time_channels="no" if options.recipe == "tutorial" else options.time_channels,
         recipe=tutorial(recipe, options.horizon) if options.recipe == "tutorial" else recipe,
         recipe_name=options.recipe,
         feature_units=_feature_units(options.unit, history.target),
@@ -137,7 +141,7 @@ def _train(options: argparse.Namespace, history: "History") -> None:
         epochs, best = len(fitted.course.training_loss), fitted.course.best_epoch + 1
         print(f"trained {epochs} epochs, the best was epoch {best}")
     _print_table(fitted.evaluation, fitted.card.unit)
-    _print_notes((fitted.started,))
+    _print_notes(fitted.choices)
     if options.cell == "auto":
         print(f"On the validation part the better of lstm and linear was {fitted.cell}, which is what was written.")
     print(fitted.sentence)
@@ -247,7 +251,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from forewarn_training.classical import Classical  # noqa: PLC0415
     from forewarn_training.data import Cut, prepare  # noqa: PLC0415
     from forewarn_training.evaluate import RIDGE, about_blocks, evaluate  # noqa: PLC0415
-    from forewarn_training.linear import fit_ridge  # noqa: PLC0415
+    from forewarn_training.time_channels import choose_ridge  # noqa: PLC0415
 
     model = load_model(resolve_model(options.model))
     card = model.card
@@ -260,11 +264,11 @@ def _evaluate(options: argparse.Namespace) -> None:
     )
     data = prepare(history, Cut(card.n_step, card.horizon, options.split, options.max_gap))
     baselines = Classical(data) if options.baselines else None
-    ridge = fit_ridge(data.training, data.validation)
+    ridge, _ = choose_ridge(data)
     evaluation = evaluate(model.forecast, data, data.test, {RIDGE: ridge.forecast}, baselines)
     part = data.test
     chosen = part.some(_MOST_WINDOWS)
-    said = model.forecast(part.inputs(chosen), part.spreads(chosen))
+    said = model.forecast(part.inputs(chosen), part.spreads(chosen), part.ends_at(chosen))
     seen = card.training_data_sha256 == data.sha256
     print(f"{card.name} {card.version} on {history.target} of {options.data}, {evaluation.n_window} windows")
     if seen:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,16 +34,19 @@ _ROUNDS, _ROUND_S = 5, 0.02
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of model: its cell, its layers, and whether it is the tutorial's."""
+    """One kind of model: its cell, its layers, whether it is the tutorial's, and whether it is told the time."""
 
     cell: Cell
     layers: int = 1
     level: bool = False
+    clock: bool = False
 
 
 KINDS = {
     "linear": Kind("linear"),
+    "linear-time": Kind("linear", clock=True),
     "lstm": Kind("lstm"),
+    "lstm-time": Kind("lstm", clock=True),
     "gru": Kind("gru"),
     "lstm-2": Kind("lstm", layers=2),
     "transformer": Kind("transformer"),
@@ -100,18 +104,18 @@ def compare(
     short = prepare(history, replace(cut, n_step=min(cut.n_step, RECIPES["tutorial"].n_step)))
     chosen = data.test.some(_MOST_WINDOWS)
     windows, wanted = data.test.inputs(chosen), data.test.targets(chosen)
+    asked = _Asked(windows, data.test.spreads(chosen), data.test.ends_at(chosen))
     leads = [lead for lead in (1, 3, 12, 24) if lead <= cut.horizon]
     naive = _errors(windows[:, -1:, data.test.target_index], wanted, leads)
     rows = []
     for name in names:
         parts = short if KINDS[name].level else data
-        tries = 1 if name == "linear" else seeds
+        tries = 1 if KINDS[name].cell == "linear" else seeds
         measured = [
             _measure(
                 name,
                 parts,
-                windows[:, -parts.test.n_step :],
-                data.test.spreads(chosen),
+                asked._replace(windows=windows[:, -parts.test.n_step :]),
                 wanted,
                 leads,
                 Recipe(epochs=epochs, seed=seed),
@@ -121,6 +125,15 @@ def compare(
         ]
         rows.append(_mean(name, measured, naive))
     return Comparison(rows, leads, naive.tolist(), len(chosen))
+
+
+class _Asked(NamedTuple):
+    windows: Windows32
+    spread: Windows32
+    at: Floats
+
+    def first(self, n: int) -> "_Asked":
+        return _Asked(self.windows[:n], self.spread[:n], self.at[:n])
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +147,7 @@ class _Measured:
 def _measure(
     name: str,
     data: Dataset,
-    windows: Windows32,
-    spread: Windows32,
+    asked: _Asked,
     wanted: Windows32,
     leads: list[int],
     recipe: Recipe,
@@ -147,8 +159,8 @@ def _measure(
     training_s = time.perf_counter() - began
     with TemporaryDirectory() as folder:
         model = _exported(Path(folder) / "model.onnx", network, data)
-        mae = _errors(model.forecast(windows, spread).path, wanted, leads)
-        cost = np.array([_window_us(model, windows[:batch], spread[:batch]) for batch in BATCHES])
+        mae = _errors(model.forecast(*asked).path, wanted, leads)
+        cost = np.array([_window_us(model, asked.first(batch)) for batch in BATCHES])
     return _Measured(mae, count_parameters(network), cost, training_s)
 
 
@@ -166,9 +178,10 @@ def trained(name: str, data: Dataset, recipe: Recipe, *, progress: bool) -> Netw
         defaults.units,
         defaults.dropout,
         level=kind.level,
+        clock=kind.clock,
     )
     if kind.cell == "linear":
-        return linear_network(spec, fit_ridge(part, data.validation))
+        return linear_network(spec, fit_ridge(part, data.validation, told_time=kind.clock))
     recipe = replace(recipe, batch_size=defaults.batch_size, learning_rate=defaults.learning_rate)
     if kind.level:
         recipe = tutorial(recipe, part.horizon)
@@ -187,7 +200,7 @@ def _exported(path: Path, network: Network, data: Dataset) -> OnnxForecaster:
         datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
     scale, chosen = float(data.training.targets().std()), part.some(_PARITY_WINDOWS)
-    return export(path, network, card, part.inputs(chosen), part.spreads(chosen), scale)[0]
+    return export(path, network, card, part.inputs(chosen), part.spreads(chosen), scale, part.ends_at(chosen))[0]
 
 
 def _errors(forecast: NDArray[np.float32], wanted: Windows32, leads: list[int]) -> Floats:
@@ -196,16 +209,16 @@ def _errors(forecast: NDArray[np.float32], wanted: Windows32, leads: list[int]) 
     return np.asarray(size.mean(axis=0)[np.asarray(leads) - 1])
 
 
-def _window_us(model: OnnxForecaster, windows: Windows32, spread: Windows32) -> float:
+def _window_us(model: OnnxForecaster, asked: _Asked) -> float:
     """Least of a few rounds: what else runs on the machine only adds."""
-    model.forecast(windows, spread)
+    model.forecast(*asked)
     best = np.inf
     for _ in range(_ROUNDS):
         began, calls = time.perf_counter(), 0
         while time.perf_counter() - began < _ROUND_S:
-            model.forecast(windows, spread)
+            model.forecast(*asked)
             calls += 1
-        best = min(best, (time.perf_counter() - began) / calls / len(windows))
+        best = min(best, (time.perf_counter() - began) / calls / len(asked.windows))
     return float(best * 1e6)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.core.card import BLOCKS
+from forewarn.core.clock import DAY_S, WEEK_S
 from forewarn.errors import DataError
 from forewarn.history import History
 
@@ -27,6 +28,8 @@ _SCALED_WINDOWS = 20_000  # how many windows the scales are taken from
 INPUT_LIMIT = 10.0
 # Differences beyond this are cut off, so that the sum of 512 of their squares stays finite in float32.
 DIFFERENCE_LIMIT = 1e17
+LEAST_PERIODS = 4
+"""Days or weeks in the training part that its rhythm is learnt from."""
 SPREAD_MEMORY = 20_000
 """Readings over which the daemon's running standard deviation of a series forgets."""
 
@@ -85,6 +88,11 @@ class Part:
     def spreads(self, chosen: NDArray[np.int64] | slice = slice(None)) -> Windows32:
         """`(n,)` standard deviation of the device's target from the part's first reading to the window's last."""
         return self.spread[self.starts[chosen] + self.n_step - 1]
+
+    def ends_at(self, chosen: NDArray[np.int64] | slice = slice(None)) -> Floats:
+        """`(n,)` UTC epoch seconds of the last readings of the chosen windows."""
+        out: Floats = self.at[self.starts[chosen] + self.n_step - 1]
+        return out
 
     def target_at(self) -> Floats:
         """`(n_window, horizon)` times of the targets."""
@@ -281,6 +289,21 @@ def extremes(part: Part) -> tuple[Windows32, Windows32]:
     values = part.values[np.isfinite(part.values).all(axis=1)]
     low = values.min(axis=0)
     return low, _never_zero((values.max(axis=0) - low).astype(np.float64))
+
+
+def whole_periods(part: Part, period_s: float) -> int:
+    """The most whole periods that the readings of one device span."""
+    spans = [np.ptp(part.at[part.device == device]) for device in np.unique(part.device)]
+    return int(max(spans, default=0.0) // period_s)
+
+
+def clock_scale(part: Part) -> Windows32:
+    """What the channels of `core.clock` are multiplied by `(CHANNELS,)`: 0 where a part has too few of the period.
+
+    Of fewer than `LEAST_PERIODS` of them it is a trend that is learnt, not a rhythm.
+    """
+    enough = [whole_periods(part, period_s) >= LEAST_PERIODS for period_s in (DAY_S, DAY_S, WEEK_S, WEEK_S)]
+    return np.array(enough, np.float32)
 
 
 def _never_zero(scale: Floats) -> Windows32:

@@ -16,7 +16,8 @@ FIT = (
     "line, a column of times (ISO 8601, or epoch seconds or milliseconds), one or several columns of numbers, and a "
     "column that names the device where there are several. The earliest 60 % of each device's readings train the "
     "model, the next 20 % stop the training and calibrate the alert threshold, the last 20 % measure it. "
-    "Where the shipped model fits, a training that starts from it is tried beside one from scratch."
+    "Where the shipped model fits, a training that starts from it is tried beside one from scratch; where there are "
+    "days enough, one that is told the time of day and of week beside one that is not."
 )
 EVALUATE = (
     "Print the mean absolute error (MAE), root mean square error (RMSE), scaled error (MASE) and skill of a model, of "
@@ -25,10 +26,10 @@ EVALUATE = (
     "train on. Below it, the errors of the means of the next 20 and 60 readings, and what the model's bands cover."
 )
 COMPARE = (
-    "Train a linear model, an LSTM, a GRU, a two-layer LSTM, a small Transformer encoder and the usual tutorial's LSTM "
-    "on past readings, and print one table: mean absolute error over persistence's at leads 1, 3, 12 and 24 on the "
-    "last 20 %, weights, and microseconds a window as the daemon runs it, alone and in batches of 64. Nothing is "
-    "written."
+    "Train a linear model and an LSTM, each with the time of day and of week as inputs and without, a GRU, a two-layer "
+    "LSTM, a small Transformer encoder and the usual tutorial's LSTM on past readings, and print one table: mean "
+    "absolute error over persistence's at leads 1, 3, 12 and 24 on the last 20 %, weights, and microseconds a window "
+    "as the daemon runs it, alone and in batches of 64. Nothing is written."
 )
 TUNE = (
     "Search the length of the window, the cell, layers, units and the learning rate (optuna, pruned) by "

@@ -15,17 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.core.card import BLOCKS
+from forewarn.core.clock import DAY_S
 from forewarn.core.ports import Forecast
 from forewarn_training.data import Dataset, Floats, Part, Windows32, naive_error
 from forewarn_training.intervals import Skill, block_length, skill
 
 MODEL, PERSISTENCE, SEASONAL, RIDGE = "model", "persistence", "seasonal naive", "ridge"
-DAY_S = 86_400.0
 _MOST_WINDOWS = 50_000
 _LEADS = (1, 3, 6, 12, 24, 48, 96, 192, 384)
 
-Model = Callable[[Windows32, Windows32], Forecast]
-Rival = Callable[[Windows32], Windows32]
+Model = Callable[[Windows32, Windows32, Floats], Forecast]
+Rival = Callable[[Windows32, Floats], Windows32]
 
 
 class Baselines(Protocol):
@@ -108,10 +108,10 @@ def evaluate(
     """Measure a model on one part of a dataset.
 
     Args:
-        model: from windows `(n, n_step, n_feature)` and spreads `(n,)` to a forecast.
+        model: from windows `(n, n_step, n_feature)`, spreads and times `(n,)` to a forecast.
         data: what the part belongs to; its training part gives MASE its unit, and seasonal naive may look back into it.
         part: of `data`, held out.
-        rivals: other forecasts `(n, horizon)` to measure on the same windows, by name.
+        rivals: other forecasts `(n, horizon)` to measure on the same windows and times, by name.
         baselines: still others, which choose the windows.
     """
     chosen = part.some(_MOST_WINDOWS) if baselines is None else baselines.windows(part)
@@ -122,14 +122,14 @@ def evaluate(
     if with_season:
         chosen, seasonal = chosen[whole], seasonal[whole]
     wanted = part.targets(chosen).astype(np.float64)
-    inputs = part.inputs(chosen)
+    inputs, at = part.inputs(chosen), part.ends_at(chosen)
     said = {
-        MODEL: model(inputs, part.spreads(chosen)).path.astype(np.float64),
+        MODEL: model(inputs, part.spreads(chosen), at).path.astype(np.float64),
         PERSISTENCE: np.repeat(inputs[:, -1:, part.target_index].astype(np.float64), part.horizon, axis=1),
     }
     if with_season:
         said[SEASONAL] = seasonal
-    said |= {name: rival(inputs).astype(np.float64) for name, rival in (rivals or {}).items()}
+    said |= {name: rival(inputs, at).astype(np.float64) for name, rival in (rivals or {}).items()}
     if baselines is not None:
         said |= baselines.forecast(part, chosen)
     unit = naive_error(data.training, len(data.devices))[part.device[part.starts[chosen]]]
@@ -151,6 +151,19 @@ def evaluate(
             f"Every row is of the same {len(chosen):,} of {len(part):,} windows, spread evenly. {baselines.note}"
         )
     return Evaluation(tuple(errors), len(chosen), " ".join(notes), block, over_ridge)
+
+
+def over_persistence(said: Windows32, part: Part) -> float:
+    """Mean over the leads of mean |error| over persistence's; infinite where nothing changes.
+
+    Args:
+        said: `(n_window, horizon)` for all windows of the part.
+        part: of them.
+    """
+    wanted = part.targets()
+    naive = np.abs(part.inputs()[:, -1:, part.target_index] - wanted).mean(axis=0)
+    error = np.abs(said - wanted).mean(axis=0)
+    return float(np.mean(error[naive > 0] / naive[naive > 0])) if (naive > 0).any() else np.inf
 
 
 def about_blocks(said: NDArray[np.float32], part: Part, chosen: NDArray[np.int64] | slice = slice(None)) -> str:

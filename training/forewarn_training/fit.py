@@ -20,12 +20,12 @@ from forewarn_training.data import Cut, Dataset, prepare
 from forewarn_training.evaluate import MODEL, PERSISTENCE, RIDGE, Evaluation, about_blocks, evaluate
 from forewarn_training.export import export, forecast_with_torch
 from forewarn_training.learner import learn
-from forewarn_training.linear import Ridge, fit_ridge
 from forewarn_training.model import Cell, Network, NetworkSpec, linear_network
 from forewarn_training.multivariate import fit_multivariate, over_limit
 from forewarn_training.recipes import Name
 from forewarn_training.report import Story, render
 from forewarn_training.start import BLOCK_WEIGHT, RATE, Start, starter_network, validation_error
+from forewarn_training.time_channels import TimeChannels, choose, choose_ridge
 from forewarn_training.trainer import Course, Recipe
 from forewarn_training.verdict import place
 
@@ -46,6 +46,8 @@ class Plan:
         dropout: see `NetworkSpec`.
         start: whether an LSTM starts from the shipped model, from scratch, or as validates better ("auto"). The others
             than "scratch" need what `start.obstacles` says.
+        time_channels: whether the model is told the time of day and of week, or as validates better ("auto"). A
+            training that starts from the shipped model is not.
         recipe: of the training.
         recipe_name: "tutorial" reads and forecasts the level; `recipe` is then the one of `learner.tutorial`.
         name: of the model.
@@ -67,6 +69,7 @@ class Plan:
     units: int = 32
     dropout: float = 0.0
     start: Start = "scratch"
+    time_channels: TimeChannels = "no"
     recipe: Recipe = field(default_factory=Recipe)
     recipe_name: Name = "differences"
     feature_units: Mapping[str, str] = field(default_factory=dict)
@@ -84,7 +87,7 @@ class Fitted:
         card: of the written model.
         evaluation: on the test part.
         course: of the training; empty for the linear model.
-        started: what the training started from, and why; "" where there was no choice.
+        choices: a sentence for each choice that was made on the validation part.
         sentence: whether the network earns its place.
         notes: what the blocks and bands are worth on the test part.
         cell: of the written model.
@@ -94,7 +97,7 @@ class Fitted:
     card: ModelCard
     evaluation: Evaluation
     course: Course
-    started: str
+    choices: tuple[str, ...]
     sentence: str
     notes: tuple[str, ...]
     cell: Cell
@@ -113,16 +116,16 @@ def fit(history: History, plan: Plan) -> Fitted:
     _check(history, plan)
     data = prepare(history, plan.cut)
     baselines = Classical(data, progress=plan.progress) if plan.baselines else None
-    ridge = fit_ridge(data.training, data.validation)
-    network, course, started = train(history, data, plan, ridge)
+    network, course, choices = train(history, data, plan)
     if network.spec.n_step != plan.cut.n_step:  # the shipped model's
         plan = replace(plan, cut=replace(plan.cut, n_step=network.spec.n_step))
         data = prepare(history, plan.cut)
-        ridge = fit_ridge(data.training, data.validation)
     validation, test = data.validation, data.test
-    expected = forecast_with_torch(network, validation.inputs(), validation.spreads()).path
+    expected = forecast_with_torch(network, validation.inputs(), validation.spreads(), validation.ends_at()).path
     calibration = calibrate(validation.targets(), expected, validation.device[validation.starts])
-    rivals = {} if network.spec.cell == "linear" else {RIDGE: ridge.forecast}
+    rivals = {}
+    if network.spec.cell != "linear":
+        rivals[RIDGE] = choose_ridge(data, plan.time_channels)[0].forecast
     model = partial(forecast_with_torch, network)
     evaluation = evaluate(model, data, test, rivals)
     metrics = metrics_of(evaluation)
@@ -146,16 +149,16 @@ def fit(history: History, plan: Plan) -> Fitted:
     )
     some = validation.some(_PARITY_WINDOWS)
     scale = float(data.training.targets().std())
-    proof = validation.inputs(some), validation.spreads(some), scale, together
+    proof = validation.inputs(some), validation.spreads(some), scale, validation.ends_at(some), together
     _, parity = export(plan.out, network, card, *proof)
-    said = forecast_with_torch(network, test.inputs(), test.spreads())
+    said = forecast_with_torch(network, test.inputs(), test.spreads(), test.ends_at())
     notes = [about_blocks(said.block_mean, test), coverage(test.targets(), said.path, calibration)]
     if together is not None:
         notes.append(over_limit(together, test))
     settings = _settings(plan, network.spec)
-    told = f"{sentence} {started}".strip()
+    told = " ".join([sentence, *choices])
     _write_report(plan.report, Story(card, settings, data, course, evaluation, told, tuple(notes), said.path))
-    return Fitted(card, evaluation, course, started, sentence, tuple(notes), network.spec.cell, parity)
+    return Fitted(card, evaluation, course, choices, sentence, tuple(notes), network.spec.cell, parity)
 
 
 def metrics_of(evaluation: Evaluation) -> dict[str, float]:
@@ -189,28 +192,31 @@ def check_writable(*paths: Path | None) -> None:
             raise SettingsError(f"{path}: is a folder: give the name of a file")
 
 
-def train(history: History, data: Dataset, plan: Plan, ridge: Ridge) -> tuple[Network, Course, str]:
+def train(history: History, data: Dataset, plan: Plan) -> tuple[Network, Course, tuple[str, ...]]:
     """Train what `plan` says; of the cell "auto" an LSTM, exchanged for the ridge where that validates better.
 
     Returns:
-        The network, its training, and a sentence about what it started from. The network may have a shorter window than
-        `data`: that of the shipped model.
+        The network, its training, and a sentence for each choice that was made. The network may have a shorter window
+        than `data`: that of the shipped model.
     """
     if plan.cell == "linear":
-        return _linear(data, plan, ridge), Course(), ""
-    network, course, started = _started(history, data, plan)
-    if plan.cell == "auto" and _error(linear := _linear(data, plan, ridge), data) <= _error(network, data):
-        return linear, course, ""
-    return network, course, started
+        linear, told = _linear(data, plan)
+        return linear, Course(), told
+    network, course, choices = _started(history, data, plan)
+    if plan.cell == "auto":
+        linear, told = _linear(data, plan)
+        if _error(linear, data) <= _error(network, data):
+            return linear, course, told
+    return network, course, choices
 
 
-def _started(history: History, data: Dataset, plan: Plan) -> tuple[Network, Course, str]:
+def _started(history: History, data: Dataset, plan: Plan) -> tuple[Network, Course, tuple[str, ...]]:
     """Train an LSTM from the shipped model's weights, from scratch, or both."""
     if plan.start == "starter":
-        return *_tuned(history, plan), "Training started from the shipped model."
-    network, course = _train(data, plan)
+        return *_tuned(history, plan), ("Training started from the shipped model.",)
+    (network, course), of_time = _from_scratch(data, plan)
     if plan.start == "scratch":
-        return network, course, ""
+        return network, course, of_time
     tuned, of_tuned = _tuned(history, plan)
     errors = validation_error(tuned, data), validation_error(network, data)
     better = errors[0] < errors[1]
@@ -219,7 +225,7 @@ def _started(history: History, data: Dataset, plan: Plan) -> tuple[Network, Cour
         f"that started from the shipped model and {errors[1]:.3f} for the one from scratch: the "
         f"{'first' if better else 'second'} was kept."
     )
-    return (tuned, of_tuned, told) if better else (network, course, told)
+    return (tuned, of_tuned, (told,)) if better else (network, course, (*of_time, told))
 
 
 def _tuned(history: History, plan: Plan) -> tuple[Network, Course]:
@@ -229,21 +235,34 @@ def _tuned(history: History, plan: Plan) -> tuple[Network, Course]:
     return learn(data, network.spec, recipe, network=network, label="training on", progress=plan.progress)
 
 
-def _linear(data: Dataset, plan: Plan, ridge: Ridge) -> Network:
+def _linear(data: Dataset, plan: Plan) -> tuple[Network, tuple[str, ...]]:
     index = data.features.index(data.target)
-    spec = NetworkSpec(plan.cut.n_step, len(data.features), index, plan.cut.horizon, "linear", 0, 0)
-    return linear_network(spec, ridge)
+    ridge, told = choose_ridge(data, plan.time_channels)
+    told_time = ridge.clock_scale is not None
+    spec = NetworkSpec(plan.cut.n_step, len(data.features), index, plan.cut.horizon, "linear", 0, 0, clock=told_time)
+    return linear_network(spec, ridge), tuple(filter(None, [told]))
 
 
 def _error(network: Network, data: Dataset) -> float:
     """Mean |error| at lead 1 on the validation part."""
     part = data.validation
     windows = part.inputs()[:, -network.spec.n_step :]
-    said = forecast_with_torch(network, windows, part.spreads()).path
+    said = forecast_with_torch(network, windows, part.spreads(), part.ends_at()).path
     return float(np.abs(said[:, 0] - part.targets()[:, 0]).mean())
 
 
-def _train(data: Dataset, plan: Plan) -> tuple[Network, Course]:
+def _from_scratch(data: Dataset, plan: Plan) -> tuple[tuple[Network, Course], tuple[str, ...]]:
+    """With the time of day and of week, without, or as validates better."""
+    trained, told = choose(
+        plan.time_channels,
+        data,
+        lambda told_time: _train(data, plan, told_time=told_time),
+        lambda trained: validation_error(trained[0], data),
+    )
+    return trained, tuple(filter(None, [told]))
+
+
+def _train(data: Dataset, plan: Plan, *, told_time: bool) -> tuple[Network, Course]:
     index = data.features.index(data.target)
     cell: Cell = "lstm" if plan.cell == "auto" else plan.cell
     spec = NetworkSpec(
@@ -256,8 +275,13 @@ def _train(data: Dataset, plan: Plan) -> tuple[Network, Course]:
         plan.units,
         plan.dropout,
         level=plan.recipe_name == "tutorial",
+        clock=told_time,
     )
-    return learn(data, spec, plan.recipe, checkpoint=plan.checkpoint, resume=plan.resume, progress=plan.progress)
+    checkpoint = plan.checkpoint
+    if checkpoint is not None and told_time and plan.time_channels == "auto":  # the other training has the file
+        checkpoint = checkpoint.with_name(f"{checkpoint.name}.time")
+    resume = plan.resume and (checkpoint == plan.checkpoint or checkpoint is None or checkpoint.exists())
+    return learn(data, spec, plan.recipe, checkpoint=checkpoint, resume=resume, progress=plan.progress)
 
 
 def _write_report(path: Path, story: Story) -> None:

@@ -14,6 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from forewarn.core.clock import CHANNELS
 from forewarn_training.data import DIFFERENCE_LIMIT, INPUT_LIMIT
 from forewarn_training.encoder_graph import encode
 from forewarn_training.model import (
@@ -65,8 +66,9 @@ def build(
     normalised = (_levels if spec.level else _differences)(graph, spec, weights)
     hidden = _body(graph, spec, weights, normalised.inputs)
     if normalised.context is not None:
-        joined = graph.add("Concat", [hidden, normalised.context], "joined", axis=1)
-        hidden = graph.add("Relu", [_dense(graph, weights, "joint", joined)], "joint")
+        hidden = graph.add("Concat", [hidden, normalised.context], "joined", axis=1)
+    if spec.joint:
+        hidden = graph.add("Relu", [_dense(graph, weights, "joint", hidden)], "joint")
     _outputs(graph, spec, _dense(graph, weights, "head", hidden), normalised)
     value = helper.make_tensor_value_info
     outputs = [
@@ -83,6 +85,7 @@ def build(
         [
             value("window", TensorProto.FLOAT, ["batch", spec.n_step, spec.n_feature]),
             value("spread", TensorProto.FLOAT, ["batch"]),
+            *([value("clock", TensorProto.FLOAT, ["batch", CHANNELS])] if spec.clock else []),
         ],
         outputs,
         graph.constants,
@@ -147,9 +150,12 @@ def _differences(graph: Graph, spec: NetworkSpec, weights: Weights) -> _Normalis
     if spec.per_window:
         return _by_window(graph, spec, difference, origin)
     scaled = graph.add("Div", [difference, graph.constant("input_scale", weights["input_scale"])], "unbounded_input")
+    context = None
+    if spec.clock:
+        context = graph.add("Mul", ["clock", graph.constant("clock_scale", weights["clock_scale"])], "context")
     return _Normalised(
         _bounded(graph, scaled, "scaled"),
-        None,
+        context,
         origin,
         graph.constant("output_scale", weights["output_scale"][None, :]),
         graph.constant("block_scale", weights["block_scale"][None, :]),

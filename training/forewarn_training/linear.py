@@ -8,11 +8,13 @@ The penalty of each output is the one with the smallest mean absolute error on t
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn_training.data import DIFFERENCE_LIMIT, INPUT_LIMIT, Floats, Part, Windows32, scales
+from forewarn.core.clock import CHANNELS, clock
+from forewarn_training.data import DIFFERENCE_LIMIT, INPUT_LIMIT, Floats, Part, Windows32, clock_scale, scales
 
 # Shares of the mean square of an input; an input has a mean square of about 1.
 PENALTIES = tuple(float(p) for p in 10.0 ** np.arange(-6, 2))
@@ -20,6 +22,13 @@ _MOST_WINDOWS = 100_000
 _CHUNK = 2048
 
 Targets = Callable[[Part, NDArray[np.int64]], Windows32]
+
+
+class _Given(NamedTuple):
+    """Scales of the inputs: `(n_feature,)`, and of the clock where it is one."""
+
+    inputs: Windows32
+    clock: Windows32 | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,7 @@ class Ridge:
             window of it is followed by a whole block.
         input_scale: `(n_feature,)` see `data.scales`.
         target_index: the column that is forecast.
+        clock_scale: see `data.clock_scale`; None where the time is no input.
     """
 
     path: "Weights"
@@ -40,13 +50,15 @@ class Ridge:
     block_error: Floats
     input_scale: Windows32
     target_index: int
+    clock_scale: Windows32 | None = None
 
-    def forecast(self, windows: Windows32) -> Windows32:
-        """Forecast `(n, horizon)` from windows `(n, n_step, n_feature)`, both in engineering units."""
+    def forecast(self, windows: Windows32, at: Floats) -> Windows32:
+        """Forecast `(n, horizon)` from windows `(n, n_step, n_feature)` that end at times `(n,)`; engineering units."""
+        given = _Given(self.input_scale, self.clock_scale)
         out = np.empty((len(windows), len(self.path.bias)), np.float32)
         for i in range(0, len(windows), _CHUNK):
             chunk = windows[i : i + _CHUNK]
-            scaled = _scaled(chunk, self.input_scale) @ self.path.weights.T + self.path.bias
+            scaled = _scaled(chunk, at[i : i + _CHUNK], given) @ self.path.weights.T + self.path.bias
             out[i : i + _CHUNK] = chunk[:, -1, self.target_index, None] + scaled * self.path.scale
         return out
 
@@ -56,7 +68,7 @@ class Weights:
     """The weights of n outputs.
 
     Attributes:
-        weights: `(n, n_step * n_feature)` of the scaled inputs, oldest reading first.
+        weights: `(n, n_step * n_feature)` of the scaled inputs, oldest reading first; then those of the clock, if any.
         bias: `(n,)`.
         scale: `(n,)` of the outputs, see `data.scales`.
         penalties: `(n,)` what validation chose, of `PENALTIES`.
@@ -68,24 +80,31 @@ class Weights:
     penalties: Floats
 
 
-def fit_ridge(training: Part, validation: Part) -> Ridge:
-    """Fit on one part, choose the penalty of each output on the other."""
+def fit_ridge(training: Part, validation: Part, *, told_time: bool = False) -> Ridge:
+    """Fit on one part, choose the penalty of each output on the other.
+
+    Args:
+        training: what it is fitted to.
+        validation: what chooses.
+        told_time: whether the time of day and of week are inputs.
+    """
     of_inputs, of_outputs, of_blocks = scales(training)
-    path, _ = _solve(training, validation, of_inputs, of_outputs, Part.targets)
-    blocks, error = _solve(training, validation, of_inputs, of_blocks, Part.block_targets)
-    return Ridge(path, blocks, error, of_inputs, training.target_index)
+    given = _Given(of_inputs, clock_scale(training) if told_time else None)
+    path, _ = _solve(training, validation, given, of_outputs, Part.targets)
+    blocks, error = _solve(training, validation, given, of_blocks, Part.block_targets)
+    return Ridge(path, blocks, error, of_inputs, training.target_index, given.clock)
 
 
 def _solve(
-    training: Part, validation: Part, of_inputs: Windows32, scale: Windows32, targets: Targets
+    training: Part, validation: Part, given: _Given, scale: Windows32, targets: Targets
 ) -> tuple[Weights, Floats]:
     """The weights for some targets, and their mean |error| on the validation part in units of `scale`."""
-    mean_x, mean_y, gram, cross = _moments(training, of_inputs, scale, targets)
+    mean_x, mean_y, gram, cross = _moments(training, given, scale, targets)
     values, vectors = np.linalg.eigh(gram)
     rotated = vectors.T @ cross
     candidates = np.stack([vectors @ (rotated / (np.maximum(values, 0) + p)[:, None]) for p in PENALTIES])
     biases = mean_y - np.einsum("p,kph->kh", mean_x, candidates)
-    errors = _validation_errors(validation, of_inputs, scale, candidates, biases, targets)
+    errors = _validation_errors(validation, given, scale, candidates, biases, targets)
     known = np.isfinite(errors).all()
     chosen = np.argmin(errors, axis=0) if known else np.full(len(scale), len(PENALTIES) - 1)
     outputs = np.arange(len(scale))
@@ -98,34 +117,33 @@ def _solve(
     return fitted, errors[chosen, outputs] if known else np.ones(len(scale))
 
 
-def _scaled(windows: Windows32, of_inputs: Windows32) -> Windows32:
-    """`(n, n_step * n_feature)` differences from the last reading, as `Network.normalise` scales them."""
+def _scaled(windows: Windows32, at: Floats, given: _Given) -> Windows32:
+    """`(n, n_input)` differences from the last reading, as `Network.normalise` scales them, and the clock."""
     difference = np.clip(windows - windows[:, -1:, :], -DIFFERENCE_LIMIT, DIFFERENCE_LIMIT)
-    scaled = np.clip(difference / of_inputs, -INPUT_LIMIT, INPUT_LIMIT)
-    return np.asarray(scaled.reshape(len(windows), windows.shape[1] * windows.shape[2]), np.float32)
+    scaled = np.clip(difference / given.inputs, -INPUT_LIMIT, INPUT_LIMIT)
+    flat = np.asarray(scaled.reshape(len(windows), windows.shape[1] * windows.shape[2]), np.float32)
+    return flat if given.clock is None else np.concatenate([flat, clock(at) * given.clock], axis=1)
 
 
 def _rows(
-    part: Part, chosen: NDArray[np.int64], of_inputs: Windows32, scale: Windows32, targets: Targets
+    part: Part, chosen: NDArray[np.int64], given: _Given, scale: Windows32, targets: Targets
 ) -> tuple[Floats, Floats]:
     """Scaled inputs and outputs of the windows that have all of their targets."""
     wanted = targets(part, chosen)
     whole = np.isfinite(wanted).all(axis=1)
     windows = part.inputs(chosen[whole])
     change = wanted[whole] - windows[:, -1, part.target_index, None]
-    return _scaled(windows, of_inputs).astype(np.float64), (change / scale).astype(np.float64)
+    return _scaled(windows, part.ends_at(chosen[whole]), given).astype(np.float64), (change / scale).astype(np.float64)
 
 
-def _moments(
-    part: Part, of_inputs: Windows32, scale: Windows32, targets: Targets
-) -> tuple[Floats, Floats, Floats, Floats]:
+def _moments(part: Part, given: _Given, scale: Windows32, targets: Targets) -> tuple[Floats, Floats, Floats, Floats]:
     """Means of inputs and outputs, and their second moments about them, summed in chunks."""
-    width, outputs, n = part.n_step * len(of_inputs), len(scale), 0
+    width, outputs, n = part.n_step * len(given.inputs) + CHANNELS * (given.clock is not None), len(scale), 0
     sum_x, sum_y = np.zeros(width), np.zeros(outputs)
     gram, cross = np.zeros((width, width)), np.zeros((width, outputs))
     chosen = part.some(_MOST_WINDOWS)
     for i in range(0, len(chosen), _CHUNK):
-        x, y = _rows(part, chosen[i : i + _CHUNK], of_inputs, scale, targets)
+        x, y = _rows(part, chosen[i : i + _CHUNK], given, scale, targets)
         sum_x, sum_y, gram, cross = sum_x + x.sum(axis=0), sum_y + y.sum(axis=0), gram + x.T @ x, cross + x.T @ y
         n += len(x)
     n = max(n, 1)
@@ -134,13 +152,13 @@ def _moments(
 
 
 def _validation_errors(
-    part: Part, of_inputs: Windows32, scale: Windows32, candidates: Floats, biases: Floats, targets: Targets
+    part: Part, given: _Given, scale: Windows32, candidates: Floats, biases: Floats, targets: Targets
 ) -> Floats:
     """Mean |error| of each penalty and output, `(n_penalty, n)`; NaN where no window has all of its targets."""
     total, n = np.zeros(biases.shape), 0
     chosen = part.some(_MOST_WINDOWS)
     for i in range(0, len(chosen), _CHUNK):
-        x, y = _rows(part, chosen[i : i + _CHUNK], of_inputs, scale, targets)
+        x, y = _rows(part, chosen[i : i + _CHUNK], given, scale, targets)
         n += len(x)
         for k, (weights, bias) in enumerate(zip(candidates, biases, strict=True)):
             total[k] += np.abs(x @ weights + bias - y).sum(axis=0)

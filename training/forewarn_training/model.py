@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from forewarn.core.card import BLOCKS
+from forewarn.core.clock import CHANNELS
 from forewarn.errors import SettingsError
-from forewarn_training.data import DIFFERENCE_LIMIT, INPUT_LIMIT, Part, extremes, scales
+from forewarn_training.data import DIFFERENCE_LIMIT, INPUT_LIMIT, Part, clock_scale, extremes, scales
 from forewarn_training.encoder import HEADS, Encoder
 from forewarn_training.linear import Ridge
 
@@ -38,7 +39,7 @@ RATIO_FLOOR = 1e-3
 CONTEXT_LIMIT = 2.0
 # Bounds of the logarithm of a block's error in units of the scale.
 LOG_SCALE_BOUNDS = (-6.0, 3.0)
-# Units of the layer between the last hidden state and the outputs of a network that scales each window by itself.
+# Units of the layer between the last hidden state, where something joins it, and the outputs.
 JOINT_UNITS = 48
 N_BLOCK = len(BLOCKS)
 
@@ -61,6 +62,7 @@ class NetworkSpec:
             readings beside them, and join the hidden state with how large that scale is for the series. Of one feature.
         level: read and forecast the level, scaled to 0..1 over the training part: the usual tutorial's way, kept to
             compare with.
+        clock: join the hidden state with the time of day and of week.
     """
 
     n_step: int
@@ -73,18 +75,32 @@ class NetworkSpec:
     dropout: float = 0.0
     per_window: bool = False
     level: bool = False
+    clock: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built.
 
         Raises:
             SettingsError: where an encoder's units cannot be shared out among its heads.
-            ValueError: where a network that scales each window by itself has several features or no recurrent layers.
+            ValueError: where a network that scales each window by itself has several features, no recurrent layers or a
+                clock, or the tutorial's a clock.
         """
+        if self.clock and (self.per_window or self.level):
+            raise ValueError("only a network of differences that the training part scales has a clock")
         if self.per_window and (self.n_feature != 1 or self.cell not in {"lstm", "gru"}):
             raise ValueError("a network that scales each window by itself has one feature and recurrent layers")
         if self.cell == "transformer" and self.units % HEADS:
             raise SettingsError(f"--units {self.units}: a transformer needs a multiple of {HEADS}")
+
+    @property
+    def n_context(self) -> int:
+        """Numbers that join the hidden state."""
+        return 1 if self.per_window else CHANNELS * self.clock
+
+    @property
+    def joint(self) -> bool:
+        """Whether a layer lies between what joins the hidden state and the outputs."""
+        return self.per_window or (self.clock and self.cell != "linear")
 
 
 class Outputs(NamedTuple):
@@ -100,7 +116,8 @@ class Normalised(NamedTuple):
 
     Attributes:
         inputs: `(batch, n_step, n_channel)`.
-        context: `(batch, 1)` how large the window's scale is for its series, where `per_window`.
+        context: `(batch, n_context)` how large the window's scale is for its series, where `per_window`; the
+            time, where `clock`.
         origin: `(batch or 1, 1)` what the outputs count from: the target's last reading.
         unit: `(batch or 1, horizon or 1)` of the scaled path.
         block_unit: `(batch or 1, n_block or 1)` of the scaled means of blocks.
@@ -120,6 +137,7 @@ class Network(nn.Module):
         input_scale: `(n_feature,)` the training part's standard deviation of x_i - x_last; absent where `per_window`.
         output_scale: `(horizon,)` that of y[t + h] - y[t]; absent where `per_window` or `level`.
         block_scale: `(n_block,)` that of a block's mean - y[t]; absent where `per_window` or `level`.
+        clock_scale: `(CHANNELS,)` where `clock`, see `data.clock_scale`.
         input_low: `(n_feature,)` where `level`, the training part's least value; `input_scale` is then its range.
     """
 
@@ -127,6 +145,7 @@ class Network(nn.Module):
     input_scale: Tensor
     output_scale: Tensor
     block_scale: Tensor
+    clock_scale: Tensor
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
@@ -141,8 +160,9 @@ class Network(nn.Module):
             between = spec.dropout if spec.layers > 1 else 0.0
             channels = 2 if spec.per_window else spec.n_feature
             self.recurrent = recurrent(channels, spec.units, spec.layers, batch_first=True, dropout=between)
-        if spec.per_window:
-            self.joint = nn.Linear(spec.units + 1, JOINT_UNITS)
+        width += spec.n_context
+        if spec.joint:
+            self.joint = nn.Linear(width, JOINT_UNITS)
             width = JOINT_UNITS
         self.dropout = nn.Dropout(spec.dropout)
         self.head = nn.Linear(width, spec.horizon + 2 * N_BLOCK)
@@ -154,15 +174,20 @@ class Network(nn.Module):
         else:
             self.register_buffer("output_scale", torch.ones(spec.horizon))
             self.register_buffer("block_scale", torch.ones(N_BLOCK))
+        if spec.clock:
+            self.register_buffer("clock_scale", torch.ones(CHANNELS))
 
-    def forward(self, window: Tensor, spread: Tensor) -> Outputs:
-        """Forecast from windows `(batch, n_step, n_feature)` and spreads `(batch,)`, all in engineering units."""
-        normalised = self.normalise(window, spread)
+    def forward(self, window: Tensor, spread: Tensor, clock: Tensor | None = None) -> Outputs:
+        """Forecast from windows `(batch, n_step, n_feature)` and spreads `(batch,)`, all in engineering units.
+
+        Where `clock`, also from the rows of `core.clock`, `(batch, CHANNELS)`.
+        """
+        normalised = self.normalise(window, spread, clock)
         path, mean, log_scale = self.scaled_outputs(normalised)
         _, _, origin, unit, block_unit = normalised
         return Outputs(origin + path * unit, origin + mean * block_unit, log_scale + block_unit.log())
 
-    def normalise(self, window: Tensor, spread: Tensor) -> Normalised:
+    def normalise(self, window: Tensor, spread: Tensor, clock: Tensor | None = None) -> Normalised:
         """Take level and scale away."""
         index = self.spec.target_index
         if self.spec.level:
@@ -175,13 +200,16 @@ class Network(nn.Module):
         if self.spec.per_window:
             return _by_window(difference, spread[:, None], origin)
         scaled = (difference / self.input_scale).clamp(-INPUT_LIMIT, INPUT_LIMIT)
-        return Normalised(scaled, None, origin, self.output_scale[None, :], self.block_scale[None, :])
+        context = None if clock is None else clock * self.clock_scale
+        return Normalised(scaled, context, origin, self.output_scale[None, :], self.block_scale[None, :])
 
     def scaled_outputs(self, normalised: Normalised) -> Outputs:
         """Differences from what the outputs count from, in units of the scale."""
         hidden = self._hidden(normalised.inputs)
         if normalised.context is not None:
-            hidden = self.joint(torch.cat([hidden, normalised.context], dim=1)).relu()
+            hidden = torch.cat([hidden, normalised.context], dim=1)
+        if self.spec.joint:
+            hidden = self.joint(hidden).relu()
         hidden = self.dropout(hidden)
         widths = [self.spec.horizon, N_BLOCK, N_BLOCK]
         path, mean, log_scale = torch.split(self.head(hidden), widths, dim=1)
@@ -206,6 +234,8 @@ class Network(nn.Module):
             return
         for own, found in zip((self.input_scale, self.output_scale, self.block_scale), scales(part), strict=True):
             own.copy_(torch.from_numpy(found))
+        if self.spec.clock:
+            self.clock_scale.copy_(torch.from_numpy(clock_scale(part)))
 
 
 def linear_network(spec: NetworkSpec, ridge: Ridge) -> Network:
@@ -221,6 +251,7 @@ def linear_network(spec: NetworkSpec, ridge: Ridge) -> Network:
         "output_scale": ridge.path.scale,
         "block_scale": ridge.blocks.scale,
     }
+    fitted |= {"clock_scale": ridge.clock_scale} if ridge.clock_scale is not None else {}
     network.load_state_dict({name: torch.from_numpy(value) for name, value in fitted.items()})
     return network.eval()
 

@@ -122,6 +122,7 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
         help="train on from the shipped model, or from scratch; auto does both and keeps what validates better, "
         "where the shipped model fits: one feature, its window, an lstm (default: %(default)s)",
     )
+    _add_time_channels(group)
     group.add_argument(
         "--layers", type=whole(1, 8), default=1, metavar="N", help="recurrent layers (default: %(default)s)"
     )
@@ -144,6 +145,16 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--checkpoint", type=Path, metavar="FILE", help="write everything after each epoch")
     group.add_argument("--resume", action="store_true", help="go on from --checkpoint, with the same options and data")
+
+
+def _add_time_channels(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "--time-channels",
+        choices=("auto", "yes", "no"),
+        default="auto",
+        help="time of day and of week (UTC) as inputs; auto trains with and without and keeps what validates better, "
+        "where the training part has at least 4 days (default: %(default)s)",
+    )
 
 
 def _add_target(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
@@ -256,6 +267,7 @@ def _add_tune(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--n-steps", type=n_steps, metavar="A,B,...", help="lengths of a window to try (default: 10,20,30,48,96)"
     )
+    _add_time_channels(group)
     _add_training(parser.add_argument_group("training"))
     parser.set_defaults(
         recipe="differences", dropout=0.0, start="scratch", checkpoint=None, resume=False, baselines=False
@@ -269,7 +281,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
         "--kinds",
         type=names,
         metavar="A,B,...",
-        help="of linear, lstm, gru, lstm-2, transformer, tutorial (default: all)",
+        help="of linear, linear-time, lstm, lstm-time, gru, lstm-2, transformer, tutorial (default: all)",
     )
     _add_repeats(parser, 1)
 

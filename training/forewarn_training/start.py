@@ -16,6 +16,7 @@ from onnx import numpy_helper
 
 from forewarn.adapters.onnx_forecaster import STARTER
 from forewarn_training.data import Dataset
+from forewarn_training.evaluate import over_persistence
 from forewarn_training.export import forecast_with_torch
 from forewarn_training.graph import GATES
 from forewarn_training.model import N_BLOCK, Network
@@ -71,13 +72,10 @@ def _in_torchs_order(stacked: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def validation_error(network: Network, data: Dataset) -> float:
-    """Mean over the leads of mean |error| over persistence's, on the validation part; infinite where nothing changes.
+    """`evaluate.over_persistence` on the validation part.
 
     A network of a shorter window is given the last readings of the same windows.
     """
     part = data.validation
-    windows, wanted = part.inputs(), part.targets()
-    naive = np.abs(windows[:, -1:, part.target_index] - wanted).mean(axis=0)
-    said = forecast_with_torch(network, windows[:, -network.spec.n_step :], part.spreads()).path
-    error = np.abs(said - wanted).mean(axis=0)
-    return float(np.mean(error[naive > 0] / naive[naive > 0])) if (naive > 0).any() else np.inf
+    windows = part.inputs()[:, -network.spec.n_step :]
+    return over_persistence(forecast_with_torch(network, windows, part.spreads(), part.ends_at()).path, part)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from forewarn.core.clock import clock
 from forewarn.errors import SettingsError
 from forewarn_training.data import Part
 from forewarn_training.model import N_BLOCK, TARGET_LIMIT, Network, Outputs
@@ -150,7 +151,10 @@ class Trainer:
 
     def _loss(self, part: Part, chosen: Tensor) -> Tensor:
         rows = chosen.numpy()
-        normalised = self.network.normalise(torch.from_numpy(part.inputs(rows)), torch.from_numpy(part.spreads(rows)))
+        told_time = torch.from_numpy(clock(part.ends_at(rows))) if self.network.spec.clock else None
+        normalised = self.network.normalise(
+            torch.from_numpy(part.inputs(rows)), torch.from_numpy(part.spreads(rows)), told_time
+        )
         said = self.network.scaled_outputs(normalised)
         wanted = torch.from_numpy(part.targets(rows))
         path = self._path_loss(said.path, _limited((wanted - normalised.origin) / normalised.unit))

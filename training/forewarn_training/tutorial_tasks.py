@@ -17,7 +17,7 @@ from forewarn.history import History
 from forewarn_training.classical import ARIMA, Classical
 from forewarn_training.compare import trained
 from forewarn_training.data import Cut, Dataset, Windows32, prepare
-from forewarn_training.evaluate import PERSISTENCE, RIDGE, Rival
+from forewarn_training.evaluate import PERSISTENCE, RIDGE
 from forewarn_training.export import forecast_with_torch
 from forewarn_training.linear import fit_ridge
 from forewarn_training.recipes import RECIPES
@@ -127,6 +127,7 @@ def _rows(task: Task, epochs: int, seeds: int, done: Callable[[int], object]) ->
     widest = prepare(task.history, cut)
     chosen = widest.test.some(MOST_WINDOWS)
     windows, wanted = widest.test.inputs(chosen), widest.test.targets(chosen)
+    ends_at = widest.test.ends_at(chosen)
     naive = _mae(windows[:, -1:, widest.test.target_index], wanted)
 
     def row(method: str, n_step: int | None, mae: float, note: str = "") -> Row:
@@ -142,7 +143,7 @@ def _rows(task: Task, epochs: int, seeds: int, done: Callable[[int], object]) ->
 
     def ridge(n_step: int) -> float:
         data = prepare(task.history, replace(cut, n_step=n_step))
-        return _mae(fit_ridge(data.training, data.validation).forecast(windows[:, -n_step:]), wanted)
+        return _mae(fit_ridge(data.training, data.validation).forecast(windows[:, -n_step:], ends_at), wanted)
 
     short = task.look_back
     rows = [row(PERSISTENCE, 1, naive), row(TUTORIAL, short, mean("tutorial", short))]
@@ -158,7 +159,7 @@ def _rows(task: Task, epochs: int, seeds: int, done: Callable[[int], object]) ->
     return [*rows, row(SARIMA, None, _mae(forecast, wanted))]
 
 
-def _network(kind: str, data: Dataset, recipe: Recipe) -> Rival:
+def _network(kind: str, data: Dataset, recipe: Recipe) -> Callable[[Windows32], Windows32]:
     network = trained(kind, data, recipe, progress=False)
     return lambda windows: forecast_with_torch(network, windows, np.zeros(len(windows), np.float32)).path
 

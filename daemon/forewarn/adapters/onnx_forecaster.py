@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.core.card import BLOCKS, CARD_KEY, GOLDEN_KEY, GoldenSample, ModelCard
+from forewarn.core.clock import CHANNELS, clock
 from forewarn.core.ports import Forecast
 from forewarn.errors import ModelError
 
@@ -34,6 +35,7 @@ STARTER = Path(str(files("forewarn") / "models" / "starter.onnx"))
 _CHUNK = 256
 _MAX_FILE_BYTES = 64 * 2**20
 _INPUTS = ("window", "spread")
+_CLOCK = "clock"  # an input that a model may leave out
 _AGAIN = "export it again with forewarn-train"
 _SILENT = 4  # onnxruntime's log severity "fatal": it would print to standard error what we tell as a ModelError
 
@@ -88,12 +90,21 @@ class OnnxForecaster:
         self.path = path
         self._session = session
         self._observe = observe
+        self._inputs = [i.name for i in session.get_inputs()]
 
-    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
-        """Forecast from windows `(n, n_step, n_feature)` and spreads `(n,)`: see `core.ports.Forecaster`.
+    def forecast(
+        self,
+        windows: NDArray[np.float32],
+        spread: NDArray[np.float32],
+        at: NDArray[np.float64] | None = None,
+    ) -> Forecast:
+        """Forecast from windows `(n, n_step, n_feature)`, spreads `(n,)` and times `(n,)`: see `core.ports.Forecaster`.
+
+        The times may be left out where the model has no clock.
 
         Raises:
-            ValueError: where the shape of the windows is not the card's, or there is not one spread for each.
+            ValueError: where the shape of the windows is not the card's, or there is not one spread, and for a model
+                with a clock one time, for each.
         """
         windows, spread = np.ascontiguousarray(windows, np.float32), np.ascontiguousarray(spread, np.float32)
         n = len(windows)
@@ -102,12 +113,17 @@ class OnnxForecaster:
                 f"windows of shape {windows.shape} and spreads of shape {spread.shape} for a model of "
                 f"{self.card.n_step} steps"
             )
-        out = [np.empty((n, *shape), np.float32) for shape in _outputs(self.card).values()]
-        names = list(_outputs(self.card))
+        given = dict(zip(_INPUTS, (windows, spread), strict=True))
+        if _CLOCK in self._inputs:
+            if at is None or at.shape != (n,):
+                raise ValueError(f"{n} windows and not as many times for a model that has a clock")
+            given[_CLOCK] = clock(at)
+        outputs = _outputs(self.card)
+        out = [np.empty((n, *shape), np.float32) for shape in outputs.values()]
         for start in range(0, n, _CHUNK):
             rows = slice(start, start + _CHUNK)
             began = time.perf_counter()
-            found = self._session.run(names, dict(zip(_INPUTS, (windows[rows], spread[rows]), strict=True)))
+            found = self._session.run(list(outputs), {name: given[name][rows] for name in self._inputs})
             for kept, values in zip(out, found, strict=True):
                 kept[rows] = values
             if self._observe is not None:
@@ -178,7 +194,9 @@ def _outputs(card: ModelCard) -> dict[str, list[int]]:
 
 def _check_shapes(path: Path, opened: _Opened, card: ModelCard) -> None:
     """Compare the graph's inputs and outputs with what the card promises."""
-    inputs = dict(zip(_INPUTS, ([card.n_step, len(card.features)], []), strict=True))
+    inputs: dict[str, list[int]] = {"window": [card.n_step, len(card.features)], "spread": []}
+    if any(tensor.name == _CLOCK for tensor in opened.inputs):
+        inputs[_CLOCK] = [CHANNELS]
     for kind, found, wanted in (("inputs", opened.inputs, inputs), ("outputs", opened.outputs, _outputs(card))):
         if sorted(tensor.name for tensor in found) != sorted(wanted) or not all(
             tensor.type == "tensor(float)"
@@ -194,7 +212,7 @@ def _check_shapes(path: Path, opened: _Opened, card: ModelCard) -> None:
 
 def _check_golden(path: Path, forecaster: OnnxForecaster, golden: GoldenSample) -> None:
     try:
-        away = golden.disagreement(*forecaster.forecast(golden.window, golden.spread))
+        away = golden.disagreement(*forecaster.forecast(golden.window, golden.spread, golden.at))
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{path}: its golden sample cannot be run ({reason}): {_AGAIN}") from error

@@ -3,8 +3,9 @@
 An ONNX model of `forewarn` has the inputs `window`, float32 `(batch, n_step, n_feature)`, and `spread`, float32
 `(batch,)`, and the outputs `forecast` `(batch, horizon)`, `block_mean` and `block_log_scale` `(batch, len(BLOCKS))`:
 see `core.ports.Forecast`. A model whose card says `multivariate` has the output `t_squared` `(batch, n_feature)` as
-well. All are in engineering units: normalisation is inside the graph. The metadata key `CARD_KEY` holds the card as
-JSON and `GOLDEN_KEY` a golden sample, inputs and the outputs that torch gave for them.
+well, one that knows the time the input `clock`, float32 `(batch, 4)`: see `core.clock`. All are in engineering units:
+normalisation is inside the graph. The metadata key `CARD_KEY` holds the card as JSON and `GOLDEN_KEY` a golden sample,
+inputs and the outputs that torch gave for them.
 """
 
 import json
@@ -201,6 +202,7 @@ class GoldenSample:
         t_squared: `(n, n_feature)`, of a card that says `multivariate`.
         scale: what counts as one unit of error in `forecast` and `block_mean`: parity holds within `TOLERANCE * scale`.
             In `block_log_scale` and `t_squared` 1 does.
+        at: `(n,)` float64, UTC epoch seconds of each window's last reading; None where the model has no clock.
     """
 
     window: NDArray[np.float32]
@@ -210,6 +212,7 @@ class GoldenSample:
     block_log_scale: NDArray[np.float32]
     scale: float
     t_squared: NDArray[np.float32] = field(default_factory=lambda: NOT_SAID)
+    at: NDArray[np.float64] | None = None
 
     TOLERANCE: ClassVar[float] = 1e-4
 
@@ -226,6 +229,7 @@ class GoldenSample:
         wanted = [(rows,), (rows, *shapes[2][1:2]), blocks, blocks, (rows, *shapes[0][2:])]
         whole = shapes[1:] == wanted[: len(shapes) - 1]
         finite = all(np.isfinite(array).all() for array in arrays.values()) and math.isfinite(self.scale)
+        finite = finite and (self.at is None or (self.at.shape == (rows,) and bool(np.isfinite(self.at).all())))
         if not (rows and whole and finite and self.scale > 0):
             told = ", ".join(f"{name} of shape {array.shape}" for name, array in arrays.items())
             raise ModelError(
@@ -240,7 +244,8 @@ class GoldenSample:
     def to_json(self) -> str:
         """The sample as JSON; float32 values survive it to the bit."""
         lists = {name: array.tolist() for name, array in self._arrays().items()}
-        return json.dumps({**lists, "scale": self.scale})
+        at = {} if self.at is None else {"at": self.at.tolist()}
+        return json.dumps({**lists, **at, "scale": self.scale})
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -254,7 +259,8 @@ class GoldenSample:
             with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused
                 names = (*_GOLDEN_ARRAYS, *(("t_squared",) if "t_squared" in raw else ()))
                 arrays: dict[str, Any] = {name: np.asarray(raw[name], np.float32) for name in names}
-            return cls(**arrays, scale=float(raw["scale"]))
+            at = np.asarray(raw["at"], np.float64) if raw.get("at") is not None else None
+            return cls(**arrays, scale=float(raw["scale"]), at=at)
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise ModelError(
                 f"the model's golden sample cannot be read ({error}): export the model again with forewarn-train"

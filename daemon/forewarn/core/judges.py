@@ -211,7 +211,8 @@ class Judges:
         full = windows.push(state, at, values, self._target)
         forecast = None
         if full.any():
-            forecast = self._forecast(np.ascontiguousarray(state["window"][full]), windows.spread(state)[full])
+            window = np.ascontiguousarray(state["window"][full])
+            forecast = self._forecast(window, windows.spread(state)[full], at[full])
             path = forecast.path
             state["forecast"][full] = np.where(np.isfinite(path), path, np.nan)  # it may overflow on absurd levels
         if self._multivariate:

@@ -33,14 +33,15 @@ class Forecaster(Protocol):
         """The contract that the model was exported with."""
         ...
 
-    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32]) -> Forecast:
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32], at: NDArray[np.float64]) -> Forecast:
         """Forecast the next readings of the target from windows of engineering units.
 
         Args:
             windows: `(n, n_step, n_feature)`, oldest reading first, features in the card's order.
             spread: `(n,)` standard deviation of the target over the series' history, in its unit.
+            at: `(n,)` UTC epoch seconds of each window's last reading.
 
         Returns:
-            Row i depends on window i and spread i alone and is the same bits whatever else is in the batch.
+            Row i depends on window i, spread i and time i alone and is the same bits whatever else is in the batch.
         """
         ...

@@ -28,7 +28,7 @@ class Persistence:
     def __init__(self, n_step: int = 2) -> None:
         self.card = _card("persistence", n_step)
 
-    def forecast(self, windows: Float32, spread: Float32) -> Forecast:  # noqa: ARG002 - the face of a forecaster
+    def forecast(self, windows: Float32, spread: Float32, at: Floats) -> Forecast:  # noqa: ARG002 - the face of a forecaster
         return _level(windows[:, -1, 0])
 
 
@@ -38,7 +38,7 @@ class MovingAverage:
     def __init__(self) -> None:
         self.card = _card("moving average", AVERAGED)
 
-    def forecast(self, windows: Float32, spread: Float32) -> Forecast:  # noqa: ARG002 - the face of a forecaster
+    def forecast(self, windows: Float32, spread: Float32, at: Floats) -> Forecast:  # noqa: ARG002 - the face of a forecaster
         return _level(windows[:, :, 0].mean(axis=1, dtype=np.float64).astype(np.float32))
 
 
@@ -48,7 +48,7 @@ class Nothing:
     def __init__(self) -> None:
         self.card = _card("nothing", 2)
 
-    def forecast(self, windows: Float32, spread: Float32) -> Forecast:  # noqa: ARG002 - the face of a forecaster
+    def forecast(self, windows: Float32, spread: Float32, at: Floats) -> Forecast:  # noqa: ARG002 - the face of a forecaster
         said = _level(windows[:, -1, 0])
         return said._replace(block_mean=np.full_like(said.block_mean, np.nan))
 

@@ -89,7 +89,9 @@ def t_squared(forecaster: OnnxForecaster, history: History) -> Floats:
     n_step = forecaster.card.n_step
     values = history.values.astype(np.float32)
     windows = np.lib.stride_tricks.sliding_window_view(values, n_step, axis=0).transpose(0, 2, 1)
-    said = forecaster.forecast(np.ascontiguousarray(windows), np.ones(len(windows), np.float32)).t_squared
+    said = forecaster.forecast(
+        np.ascontiguousarray(windows), np.ones(len(windows), np.float32), history.at[n_step - 1 :]
+    ).t_squared
     out: Floats = np.concatenate([np.zeros(n_step - 1), said.astype(np.float64).sum(axis=1)])
     return out
 

@@ -40,8 +40,8 @@ from forewarn.adapters.mqtt.session import (
     subscriptions,
 )
 from forewarn.adapters.mqtt.tls import HandshakeError
-from forewarn.clock import SteadyClock
 from forewarn.inbox import Inbox, Message
+from forewarn.steady_clock import SteadyClock
 from forewarn.wire import Inflow
 
 log = logging.getLogger(__name__)

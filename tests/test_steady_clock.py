@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forewarn.clock import LEAST_STEP_S, SteadyClock
+from forewarn.steady_clock import LEAST_STEP_S, SteadyClock
 
 
 class Clocks:
