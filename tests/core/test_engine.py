@@ -132,11 +132,10 @@ def test_the_future_of_a_stream_changes_no_earlier_verdict(seed: int, at: int) -
 def test_a_snapshot_of_another_model_is_refused_and_changes_nothing() -> None:
     engine = Engine(HalfTrend(card(n_step=4)), QUICK)
     engine.ingest(batch(calm(60)))
-    for other in (card(n_step=5), card(features=("humidity",))):
-        fresh = Engine(HalfTrend(other), QUICK)
-        with pytest.raises(ValueError, match=r"another type or shape|other features"):
-            fresh.restore(engine.snapshot())
-        assert fresh.fleet().keys == ()
+    fresh = Engine(HalfTrend(card(features=("humidity",))), QUICK)
+    with pytest.raises(ValueError, match="other features"):
+        fresh.restore(engine.snapshot())
+    assert fresh.fleet().keys == ()
 
 
 def test_bytes_that_are_no_snapshot_are_refused() -> None:

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.core import bands, cadences, faults, limits
+from forewarn.core import bands, cadences, faults, limits, windows
 from forewarn.core.alerts import OF_JUDGES, Alert, AlertBook, Event, Kind, SeriesEvicted
-from forewarn.core.judges import BIT, Arrivals, Findings, Judges
+from forewarn.core.judges import BIT, LEAD_COLUMNS, Arrivals, Findings, Judges
 from forewarn.core.ports import Forecaster
 from forewarn.core.readings import Batch, Fleet, Outcome, SeriesKey, SeriesState, Slots
 from forewarn.core.rules import Rules
@@ -219,13 +219,20 @@ class Engine:
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot. Thresholds and limits are those of the present rules.
 
+        The model may have another number of steps or leads: windows are refitted, and what is known of the errors at
+        each lead begins anew.
+
         Raises:
-            ValueError: where the snapshot is of a model with other features, steps or leads, or has more series than
-                the cap; the engine is then as it was.
+            ValueError: where the snapshot is of a model with other features, or has more series than the cap; the
+                engine is then as it was.
         """
         if snapshot.features != self.card.features or len(snapshot.keys) > self._registry.cap:
             raise ValueError("the snapshot is of a model with other features, or has more series than the device cap")
-        self._table.load(snapshot.columns, len(snapshot.keys))
+        columns = windows.refitted(snapshot.columns, self.card.n_step)
+        of_leads = [
+            name for name in LEAD_COLUMNS if name in columns and self._table[name].shape[1:] != columns[name].shape[1:]
+        ]
+        self._table.load({name: c for name, c in columns.items() if name not in of_leads}, len(snapshot.keys))
         self._registry.load(snapshot.keys)
         for slot, key in enumerate(snapshot.keys):
             self._set_rules(slot, key)

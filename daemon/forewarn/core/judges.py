@@ -30,6 +30,7 @@ from forewarn.core import (
 )
 from forewarn.core.alerts import Kind
 from forewarn.core.anomalies import Anomaly
+from forewarn.core.card import Calibration
 from forewarn.core.ports import Forecaster
 from forewarn.core.readings import Floats, Mask, Slots
 from forewarn.core.rules import Rules
@@ -37,6 +38,8 @@ from forewarn.core.rulings import Ruling
 from forewarn.core.slots import Column, State, Table, put_rows, rows_of
 
 BIT = {kind: 1 << i for i, kind in enumerate(Kind)}  # of the column `active`
+LEAD_COLUMNS = ("forecast", *bands.columns(1, Calibration()))
+"""Columns that have a place for each lead of the model."""
 _FAULTS = (Kind.STUCK, Kind.RANGE, Kind.RATE, Kind.UNIT_CHANGE)  # at readings; a silent series has none
 
 

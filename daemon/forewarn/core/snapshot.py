@@ -14,7 +14,7 @@ from forewarn.core.alerts import Alert, Kind, Severity
 from forewarn.core.card import Feature
 from forewarn.core.readings import SeriesKey
 
-VERSION = 5
+VERSION = 6
 
 
 @dataclass(frozen=True, slots=True)

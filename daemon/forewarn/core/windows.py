@@ -8,9 +8,15 @@ where more are missing, the reading after the gap follows the one before.
 A row is kept in chronological order: a reading shifts it by one. That moves `n_step` numbers where a ring would move
 one, but the gathered rows are then exactly the batch that the model wants, so the copy is needed anyway.
 
+Steps that leave a window are kept for a while, `KEPT` with those in it, so that a model with longer windows can take
+the place of this one without a warm-up (`refitted`).
+
 Beside its window a series has the standard deviation of its whole history, over about `SPREAD_MEMORY` readings: what a
 model takes a window that happens to be flat for.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +26,18 @@ from forewarn.core.readings import Floats, Mask
 from forewarn.core.slots import Column, State
 
 SPREAD_MEMORY = 20_000
+KEPT = 128
+"""Steps of a series that are kept: a model of at most so many takes over full windows."""
 BRIDGED = 3
 """The most missing readings that are filled: those that `forewarn-train fit --max-gap` fills by default."""
 
 
 def columns(n_step: int, n_feature: int) -> dict[str, Column]:
-    """`window` in engineering units, `window_at` the steps' times, `filled` how many of them there are."""
+    """`window` in engineering units, `window_at` the steps' times, `filled` how many of them there are.
+
+    And the same of the steps before those: `earlier`, `earlier_at`, `n_earlier`.
+    """
+    n_earlier = max(KEPT - n_step, 1)
     return {
         "n_history": Column(np.int64),
         "history_mean": Column(np.float64),
@@ -33,27 +45,25 @@ def columns(n_step: int, n_feature: int) -> dict[str, Column]:
         "window": Column(np.float32, (n_step, n_feature)),
         "window_at": Column(np.float64, (n_step,), np.nan),
         "filled": Column(np.int64),
+        "earlier": Column(np.float32, (n_earlier, n_feature)),
+        "earlier_at": Column(np.float64, (n_earlier,), np.nan),
+        "n_earlier": Column(np.int64),
     }
 
 
 def restart(state: State, gap: Mask) -> None:
     """Empty the windows of these series; what was learnt of their errors stays."""
     state["filled"][gap] = 0
+    state["n_earlier"][gap] = 0
     state["window_at"][gap] = np.nan
     state["forecast"][gap] = np.nan
 
 
 def push(state: State, at: Floats, values: Floats, target: int) -> Mask:
     """Append one reading to each window and return which windows are now full."""
-    for name, newest in (("window", values), ("window_at", at)):
-        column = state[name]
-        column[:, :-1] = column[:, 1:]
-        column[:, -1] = newest
+    _append(state, slice(None), values, at)
     _see_spread(state, values[:, target])
-    n_step = state["window"].shape[1]
-    filled = np.minimum(state["filled"] + 1, n_step)
-    state["filled"] = filled
-    full: Mask = filled == n_step
+    full: Mask = state["filled"] == state["window"].shape[1]
     return full
 
 
@@ -63,22 +73,51 @@ def bridge(state: State, at: Floats, values: Floats, missing: Counts) -> None:
     if not len(rows):
         return
     n = missing[rows]
-    for name, newest in (("window", values), ("window_at", at)):
-        column = state[name]
-        before = column[rows, -1].astype(np.float64)
-        rise = newest[rows] - before
-        for nth in range(1, BRIDGED + 1):
-            some = nth <= n
-            row, share = rows[some], nth / (n[some] + 1.0)
-            column[row, :-1] = column[row, 1:]
-            column[row, -1] = before[some] + share.reshape(-1, *(1,) * (rise.ndim - 1)) * rise[some]
-    state["filled"][rows] = np.minimum(state["filled"][rows] + n, state["window"].shape[1])
+    value, time = state["window"][rows, -1].astype(np.float64), state["window_at"][rows, -1]
+    rise, elapsed = values[rows] - value, at[rows] - time
+    for nth in range(1, BRIDGED + 1):
+        some = nth <= n
+        share = nth / (n[some] + 1.0)
+        _append(state, rows[some], value[some] + share[:, None] * rise[some], time[some] + share * elapsed[some])
+
+
+def refitted(columns: Mapping[str, NDArray[Any]], n_step: int) -> dict[str, NDArray[Any]]:
+    """The columns of a snapshot, with the windows of a model of `n_step` steps."""
+    filled, n_earlier = columns["filled"], columns["n_earlier"]
+    n_known = filled + np.where(filled == columns["window"].shape[1], n_earlier, 0)
+    out = dict(columns)
+    for name, older in (("window", "earlier"), ("window_at", "earlier_at")):
+        steps = np.concatenate([columns[older], columns[name]], axis=1)
+        n_kept = max(KEPT, n_step + 1)
+        lacking = n_kept - steps.shape[1]
+        if lacking > 0:
+            steps = np.concatenate([np.repeat(steps[:, :1], lacking, axis=1), steps], axis=1)
+        steps = steps[:, -n_kept:]
+        out[name] = steps[:, -n_step:]
+        out[older] = steps[:, -n_step - max(KEPT - n_step, 1) : -n_step]
+    out["filled"] = np.minimum(n_known, n_step)
+    out["n_earlier"] = np.minimum(n_known - out["filled"], out["earlier"].shape[1])
+    return out
 
 
 def spread(state: State) -> NDArray[np.float32]:
     """Standard deviation of each series' target over its history."""
     deviation: NDArray[np.float32] = np.sqrt(state["history_variance"]).astype(np.float32)
     return deviation
+
+
+def _append(state: State, rows: NDArray[np.intp] | slice, values: Floats, at: Floats) -> None:
+    """Append one step to the windows of these rows."""
+    n_step = state["window"].shape[1]
+    full = state["filled"][rows] == n_step
+    for name, older, newest in (("window", "earlier", values), ("window_at", "earlier_at", at)):
+        column, past = state[name], state[older]
+        past[rows, :-1] = past[rows, 1:]
+        past[rows, -1] = column[rows, 0]
+        column[rows, :-1] = column[rows, 1:]
+        column[rows, -1] = newest
+    state["n_earlier"][rows] = np.minimum(state["n_earlier"][rows] + full, state["earlier"].shape[1])
+    state["filled"][rows] = np.minimum(state["filled"][rows] + 1, n_step)
 
 
 def _see_spread(state: State, value: Floats) -> None:
