@@ -7,8 +7,8 @@ from forewarn.adapters.mqtt.client import MqttClient
 from forewarn.adapters.onnx_forecaster import load_model, resolve_model
 from forewarn.core.card import ModelCard
 from forewarn.errors import SettingsError
-from forewarn.service import broker_of
 from forewarn.settings import effective, load
+from forewarn.wiring import broker_of
 
 
 def check(path: Path, *, connect: bool) -> Iterator[str]:

@@ -71,7 +71,7 @@ def _run(args: argparse.Namespace) -> None:
 
     settings = load(args.config).settings
     start_logging(settings.logging.level, settings.logging.format)
-    Daemon(settings).run()
+    Daemon(settings, lambda: load(args.config).settings).run()
 
 
 def _add_check(commands: Commands) -> None:

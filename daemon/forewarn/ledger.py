@@ -118,6 +118,11 @@ class Ledger:
         self._topics = list(topics)
         return unwanted
 
+    def swap(self, engine: Engine) -> None:
+        """Go on with an engine that was given the state of the last one; the entries so far belong to that."""
+        self._engine = engine
+        self.save()
+
     # -- while running ----------------------------------------------------------------------------------------------
 
     def enter(

@@ -8,40 +8,32 @@ Rules that hold here:
 """
 
 import logging
-import os
 import signal
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
 
 import numpy as np
 
 from forewarn import __version__
 from forewarn.adapters.http import HttpServer
-from forewarn.adapters.journal import Journal
 from forewarn.adapters.mqtt.link import LastWill, MqttLink, Session
-from forewarn.adapters.mqtt.session import Broker
-from forewarn.adapters.mqtt.tls import Tls
-from forewarn.adapters.onnx_forecaster import OnnxForecaster, load_model, resolve_model
 from forewarn.adapters.systemd import Notifier
 from forewarn.adapters.telemetry import Telemetry
 from forewarn.core.alerts import Event, SeriesEvicted
-from forewarn.core.engine import Engine
 from forewarn.core.readings import Batch, Fleet, Outcome, SeriesKey, Slots, status_name
 from forewarn.core.records import Tick
 from forewarn.core.verdicts import Verdicts
-from forewarn.errors import PayloadError, SettingsError
+from forewarn.errors import ForewarnError, PayloadError
 from forewarn.inbox import Inbox, Message
-from forewarn.inputs.decoder import Decoder, Input
-from forewarn.inputs.topics import TopicPattern
 from forewarn.ledger import Ledger
 from forewarn.logs import Complaints, repeats
-from forewarn.messages import Outgoing, Phrasebook
-from forewarn.settings import InputSettings, MqttSettings, Settings
+from forewarn.messages import Outgoing
+from forewarn.settings import Settings
 from forewarn.states import StateFeed
 from forewarn.steady_clock import SteadyClock
+from forewarn.wiring import FIXED, Parts, broker_of, journal_of, model_signature, parts_of, topics_of
 
 log = logging.getLogger(__name__)
 
@@ -52,67 +44,32 @@ _MOST_AHEAD_S = 86_400.0  # how far the last arrival of before the start may be 
 _STOP_S = 3.0  # for the last messages to be acknowledged at a stop
 
 
-def broker_of(settings: MqttSettings) -> Broker:
-    """Where the broker is, as the adapter wants it."""
-    return Broker(
-        host=settings.host,
-        port=settings.port,
-        username=settings.username,
-        password=settings.password.get_secret_value() if settings.password else None,
-        protocol=settings.protocol,
-        keepalive_s=settings.keepalive_s,
-        tls=Tls(settings.ca_file, settings.cert_file, settings.key_file) if settings.tls else None,
-    )
-
-
-def input_of(settings: InputSettings) -> Input:
-    """How one input is read, as the decoder wants it."""
-    values = settings.values or ({"": settings.value} if settings.value else {})
-    return Input(
-        pattern=TopicPattern(settings.topic),
-        dialect=settings.dialect,
-        device=_path(settings.device),
-        metric=settings.metric,
-        values={metric: tuple(path.split(".")) for metric, path in values.items()},
-        time=_path(settings.time),
-        retained=settings.retained == "accept",
-    )
-
-
-def _path(dotted: str | None) -> tuple[str, ...] | None:
-    return tuple(dotted.split(".")) if dotted else None
-
-
 class Daemon:
     """One daemon, from its settings to its clean stop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, reread: Callable[[], Settings] | None = None) -> None:
         """Load the model and the saved state, open the port; nothing is connected yet.
+
+        Args:
+            settings: to run with.
+            reread: gives the settings as they are now, at a reload; None for these.
 
         Raises:
             SettingsError: where it cannot run with these settings.
             ModelError: where the model cannot be used.
         """
-        if not settings.inputs:
-            raise SettingsError('inputs: at least one [[inputs]] with topic = "…" is needed')
         self._settings = settings
+        self._reread = reread or (lambda: settings)
         self._lock = threading.Lock()
         self._telemetry = Telemetry(version=__version__, fleet=self._fleet, max_devices=settings.metrics.max_devices)
-        forecaster = load_model(resolve_model(settings.model), observe=self._telemetry.inferred)
-        self._telemetry.model_loaded(forecaster.card, forecaster.sha256)
-        self._engine = Engine(forecaster, settings.rules())
-        self._decoder = Decoder(
-            [input_of(one) for one in settings.inputs],
-            forecaster.card,
-            max_payload_bytes=settings.limits.max_payload_bytes,
-        )
-        self._phrases = _phrasebook(settings, forecaster)
+        self._take(parts_of(settings, self._telemetry.inferred))
+        self._model_file = self._model_file_next = model_signature(settings)
         self._feed = StateFeed(settings.publish.state_interval_s)
         self._complaints = Complaints()
         self._clock = SteadyClock()
         enters = settings.state.durability != "none"
         self._ledger = Ledger(
-            _journal(settings),
+            journal_of(settings),
             self._engine,
             self._telemetry,
             enters=enters,
@@ -120,7 +77,7 @@ class Daemon:
         )
         self._clock.at_least(min(self._ledger.seen_at, time.time() + _MOST_AHEAD_S))
         self._n_series = len(self._engine.fleet().keys)
-        topics = [TopicPattern(one.topic).subscription for one in settings.inputs]
+        topics = topics_of(settings)
         offline = self._phrases.status(online=False)
         self._link = MqttLink(
             broker_of(settings.mqtt),
@@ -135,7 +92,7 @@ class Daemon:
             session=self._session(topics),
         )
         self._notifier = Notifier()
-        self._stopping = False
+        self._stopping = self._reloading = False
         self._connected = False
         self._listening_since = self._clock.now()
         self._turned_at = self._told_at = time.monotonic()
@@ -147,12 +104,15 @@ class Daemon:
         """Serve until SIGTERM or SIGINT, then stop cleanly."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.stop)
+        signal.signal(signal.SIGHUP, self.reload)
         try:
             while not self._stopping:
                 messages = self._link.turn(_IDLE_S)
                 self._follow_connection()
                 if messages:
                     self._work(messages)
+                if self._reloading:
+                    self._reload()
                 self._tend()
         finally:
             self._close()
@@ -161,6 +121,53 @@ class Daemon:
         """End `run` after the batch at hand. May be called from a signal handler."""
         self._stopping = True
         self._link.wake()
+
+    def reload(self, _number: int = 0, _frame: FrameType | None = None) -> None:
+        """Take up changed settings and the model file, after the batch at hand. May be called from a signal handler."""
+        self._reloading = True
+        self._link.wake()
+
+    def _reload(self) -> None:
+        """Go on with the settings and the model as they are now, or, where these cannot be used, as before."""
+        self._reloading = False
+        self._notifier.reloading()
+        self._model_file = model_signature(self._settings)
+        try:
+            given = self._reread()
+            fixed = [name for name in FIXED if getattr(given, name) != getattr(self._settings, name)]
+            settings = given.model_copy(update={name: getattr(self._settings, name) for name in FIXED})
+            if topics_of(settings) != topics_of(self._settings):
+                fixed.append("inputs")
+                settings = settings.model_copy(update={"inputs": self._settings.inputs})
+            parts = parts_of(settings, self._telemetry.inferred)
+            parts.engine.restore(self._engine.snapshot())
+        except (ForewarnError, ValueError) as error:
+            log.error("reload refused, going on as before: %s", error)  # noqa: TRY400 - for the operator
+            self._telemetry.reloaded(taken=False)
+        else:
+            self._settings = settings
+            self._take(parts)
+            self._ledger.swap(parts.engine)
+            self._model_file = self._model_file_next = model_signature(settings)
+            self._telemetry.reloaded(taken=True)
+            later = f"; of {', '.join(fixed)} the changes count from the next start on" if fixed else ""
+            card = parts.forecaster.card
+            log.info("reloaded: model %s %s, %d series go on%s", card.name, card.version, self._n_series, later)
+        self._notifier.reloaded()
+
+    def _take(self, parts: Parts) -> None:
+        """Judge with these from now on."""
+        with self._lock:
+            self._engine = parts.engine
+        self._decoder, self._phrases = parts.decoder, parts.phrases
+        self._telemetry.model_loaded(parts.forecaster.card, parts.forecaster.sha256)
+
+    def _watch_model(self) -> None:
+        """Reload once the model file has changed and stays as it is."""
+        now = model_signature(self._settings)
+        if now is not None and now not in (self._model_file, None) and now == self._model_file_next:
+            self._reloading = True
+        self._model_file_next = now
 
     def _work(self, messages: Sequence[Message]) -> None:
         fresh = [message for message in messages if not self._ledger.receipts.has(message)]
@@ -240,6 +247,7 @@ class Daemon:
             repeats.flush()
             self._notifier.status(self._status())
             self._find_silent()
+            self._watch_model()
             self._ledger.tend(self._settings.state.save_every_s)
 
     def _find_silent(self) -> None:
@@ -353,24 +361,6 @@ class Daemon:
         if self._http is not None:
             self._http.close()
         log.info("stopped")
-
-
-def _phrasebook(settings: Settings, forecaster: OnnxForecaster) -> Phrasebook:
-    card = forecaster.card
-    return Phrasebook(
-        root=f"{settings.publish.prefix}/{settings.instance}",
-        model={"name": card.name, "version": card.version, "sha256": forecaster.sha256},
-        units=settings.units,
-        unit=card.unit,
-    )
-
-
-def _journal(settings: Settings) -> Journal | None:
-    state = settings.state
-    path, directory = state.path, os.environ.get("STATE_DIRECTORY")
-    if path is None and directory:
-        path = Path(directory.split(":")[0]) / "state.sqlite"
-    return None if path is None else Journal(path, "power" if state.durability == "power" else "process")
 
 
 def _page(good: bool, fine: str, trouble: str) -> tuple[int, str, bytes]:

@@ -9,6 +9,7 @@ Rules that hold here:
 import logging
 import os
 import socket
+import time
 from collections.abc import Mapping
 
 _log = logging.getLogger(__name__)
@@ -27,16 +28,28 @@ class Notifier:
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
+        self._is_ready = False
         self._status = ""
         self.watchdog_interval_s = _watchdog_s(environ) if self._address else None
 
     def ready(self) -> None:
         """The service is up: units ordered after it may start."""
+        self._is_ready = True
         self._send("READY=1")
 
     def starting(self, seconds: float) -> None:
         """The start goes on and may take so much longer."""
         self._send(f"EXTEND_TIMEOUT_USEC={seconds * 1e6:.0f}")
+
+    def reloading(self) -> None:
+        """The settings are being read again. To be followed by `reloaded`."""
+        if self._is_ready:
+            self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def reloaded(self) -> None:
+        """They were."""
+        if self._is_ready:
+            self._send("READY=1")
 
     def status(self, text: str) -> None:
         """One line for `systemctl status`, sent where it is another than the last."""

@@ -79,6 +79,7 @@ class Telemetry(Collector):
         self._is_connected, self._connects = False, 0
         self._state_failing = False
         self._redelivered = 0
+        self._reloads = {"taken": 0, "refused": 0}
         self._queues: dict[str, tuple[int, int]] = {}  # depth, dropped
         self._batch = _Histogram("forewarn_batch_readings", "Readings judged together.", _READINGS)
         self._latency = _Histogram(
@@ -158,6 +159,11 @@ class Telemetry(Collector):
                 if (own := known.get(tuple(labels))) is not None:
                     self._events[own] = int(n)
 
+    def reloaded(self, *, taken: bool) -> None:
+        """Changed settings or another model were taken up, or refused."""
+        with self._lock:
+            self._reloads["taken" if taken else "refused"] += 1
+
     def redelivered(self, n: int) -> None:
         """N messages came that had been worked on before."""
         with self._lock:
@@ -229,6 +235,8 @@ class Telemetry(Collector):
         yield _Counter("forewarn_mqtt_reconnects_total", "Connections after the first one.", reconnects)
         depth = _Gauge("forewarn_queue_depth", "Messages that wait.", labels=["queue"])
         yield _filled(depth, (([name], depth) for name, (depth, _) in self._queues.items()))
+        reloads = _Counter("forewarn_reloads_total", "Reloads of settings and model.", labels=["result"])
+        yield _filled(reloads, (([result], n) for result, n in self._reloads.items()))
         yield _Gauge("forewarn_state_failing", "Whether the state file cannot be written.", self._state_failing)
         dropped = _Counter("forewarn_dropped_total", "Messages dropped from a full queue.", labels=["queue"])
         yield _filled(dropped, (([name], dropped) for name, (_, dropped) in self._queues.items()))

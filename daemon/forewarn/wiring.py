@@ -1,0 +1,116 @@
+"""From settings to the parts of a daemon: what depends on them and on the model, made anew when either changes."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from forewarn.adapters.journal import Journal
+from forewarn.adapters.mqtt.session import Broker
+from forewarn.adapters.mqtt.tls import Tls
+from forewarn.adapters.onnx_forecaster import OnnxForecaster, load_model, resolve_model
+from forewarn.core.engine import Engine
+from forewarn.errors import SettingsError
+from forewarn.inputs.decoder import Decoder, Input
+from forewarn.inputs.topics import TopicPattern
+from forewarn.messages import Phrasebook
+from forewarn.settings import InputSettings, MqttSettings, Settings
+
+FIXED = ("instance", "mqtt", "metrics", "state", "limits", "logging")
+"""Settings that count from the next start on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What judges, with one model and one set of rules."""
+
+    forecaster: OnnxForecaster
+    engine: Engine
+    decoder: Decoder
+    phrases: Phrasebook
+
+
+def parts_of(settings: Settings, observe: Callable[[int, float], None]) -> Parts:
+    """Load the model and make everything that goes with it.
+
+    Args:
+        settings: of the daemon.
+        observe: see `load_model`.
+
+    Raises:
+        SettingsError: where it cannot run with these settings.
+        ModelError: where the model cannot be used.
+    """
+    if not settings.inputs:
+        raise SettingsError('inputs: at least one [[inputs]] with topic = "…" is needed')
+    forecaster = load_model(resolve_model(settings.model), observe=observe)
+    decoder = Decoder(
+        [input_of(one) for one in settings.inputs],
+        forecaster.card,
+        max_payload_bytes=settings.limits.max_payload_bytes,
+    )
+    return Parts(forecaster, Engine(forecaster, settings.rules()), decoder, _phrasebook(settings, forecaster))
+
+
+def topics_of(settings: Settings) -> list[str]:
+    """The topic filters to subscribe to."""
+    return [TopicPattern(one.topic).subscription for one in settings.inputs]
+
+
+def model_signature(settings: Settings) -> tuple[int, int, int] | None:
+    """What tells one model file from another without reading it; None where there is none."""
+    try:
+        found = resolve_model(settings.model).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def broker_of(settings: MqttSettings) -> Broker:
+    """Where the broker is, as the adapter wants it."""
+    return Broker(
+        host=settings.host,
+        port=settings.port,
+        username=settings.username,
+        password=settings.password.get_secret_value() if settings.password else None,
+        protocol=settings.protocol,
+        keepalive_s=settings.keepalive_s,
+        tls=Tls(settings.ca_file, settings.cert_file, settings.key_file) if settings.tls else None,
+    )
+
+
+def input_of(settings: InputSettings) -> Input:
+    """How one input is read, as the decoder wants it."""
+    values = settings.values or ({"": settings.value} if settings.value else {})
+    return Input(
+        pattern=TopicPattern(settings.topic),
+        dialect=settings.dialect,
+        device=_path(settings.device),
+        metric=settings.metric,
+        values={metric: tuple(path.split(".")) for metric, path in values.items()},
+        time=_path(settings.time),
+        retained=settings.retained == "accept",
+    )
+
+
+def _path(dotted: str | None) -> tuple[str, ...] | None:
+    return tuple(dotted.split(".")) if dotted else None
+
+
+def _phrasebook(settings: Settings, forecaster: OnnxForecaster) -> Phrasebook:
+    card = forecaster.card
+    return Phrasebook(
+        root=f"{settings.publish.prefix}/{settings.instance}",
+        model={"name": card.name, "version": card.version, "sha256": forecaster.sha256},
+        units=settings.units,
+        unit=card.unit,
+    )
+
+
+def journal_of(settings: Settings) -> Journal | None:
+    """The state file; None where there is none."""
+    state = settings.state
+    path, directory = state.path, os.environ.get("STATE_DIRECTORY")
+    if path is None and directory:
+        path = Path(directory.split(":")[0]) / "state.sqlite"
+    return None if path is None else Journal(path, "power" if state.durability == "power" else "process")
