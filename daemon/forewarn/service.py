@@ -240,7 +240,8 @@ class Daemon:
         pulse = self._notifier.watchdog_interval_s or 5.0
         if now - self._told_at >= min(pulse, _IDLE_S):
             self._told_at = now
-            self._notifier.watchdog()
+            if not self._link.stuck:
+                self._notifier.watchdog()
             if not self._link.connects:  # ready is said after the first subscription, however long the broker is away
                 self._notifier.starting(_STARTING_S)
             self._complaints.flush()

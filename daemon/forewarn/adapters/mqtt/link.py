@@ -47,6 +47,7 @@ from forewarn.wire import Inflow
 log = logging.getLogger(__name__)
 
 BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.5, 30.0
+STUCK_S = 60.0  # for an attempt to connect: name lookup, TCP and TLS have their own limits below
 MOST_AT_ONCE = 2048  # messages that are handed over together
 _READS = 16  # of a socket in one turn
 _USUAL_INBOX = 20_000
@@ -125,6 +126,7 @@ class MqttLink:
         self._awaited = False  # the broker's answers to CONNECT and SUBSCRIBE
         self._answer_by = self._subscribed_at = 0.0
         self._connecting: threading.Thread | None = None
+        self._began_at = 0.0
         self._next_try_at = 0.0
         self._backoff_s = BACKOFF_FIRST_S
         self._complaint = ""
@@ -147,6 +149,12 @@ class MqttLink:
     def unacknowledged(self) -> int:
         """Messages of QoS 1 that wait for the broker."""
         return len(self._waiting)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether an attempt to connect does not come to an end, so that there will be no other."""
+        thread = self._connecting
+        return thread is not None and thread.is_alive() and time.monotonic() - self._began_at > STUCK_S
 
     # -- the service's side -----------------------------------------------------------------------------------------
 
@@ -270,6 +278,7 @@ class MqttLink:
         self._inflow = Inflow(five=self.broker.protocol == "5", most=self._max_payload_bytes)
         self._to_acknowledge.clear()
         self._awaited = True
+        self._began_at = time.monotonic()
         self._connecting = threading.Thread(target=self._connect, name="mqtt-connect", daemon=True)
         self._connecting.start()
         return False
