@@ -45,9 +45,7 @@ def run(folder: Path, broker: Mosquitto, kills: int) -> tuple[dict[str, Any], di
     folder.mkdir()
     settings = config(folder, broker)
     moments = random.Random(kills)
-    with Subscriber(broker, f"forewarn/{INSTANCE}/alerts/#") as subscriber:
-        daemon = DaemonProcess(settings)
-        daemon.__enter__()
+    with Subscriber(broker, f"forewarn/{INSTANCE}/alerts/#") as subscriber, DaemonProcess(settings) as daemon:
         with Publisher(broker, numbered(READINGS, DEVICES), RATE) as publisher:
             for _ in range(kills):
                 kill_and_start(daemon, moments)
@@ -97,17 +95,16 @@ def test_readings_whose_arrival_is_their_time_are_counted_once(
     settings.write_text(settings.read_text().replace('protocol = "5"', f'protocol = "{protocol}"'))
     readings = [Reading(one.topic, str(json.loads(one.payload)["value"])) for one in numbered(READINGS, DEVICES)]
     moments = random.Random(5)
-    daemon = DaemonProcess(settings)
-    daemon.__enter__()
     again = 0.0
-    with Publisher(broker, readings, RATE) as publisher:
-        for _ in range(KILLS):
-            kill_and_start(daemon, moments)
-            time.sleep(0.3)
-            again += daemon.sample("forewarn_redelivered_total")
-        publisher.wait(300)
-    wait_until_all_are_judged(daemon)
-    time.sleep(0.5)
-    assert daemon.sample("forewarn_readings_received_total") == READINGS
-    assert daemon.stop() == 0
+    with DaemonProcess(settings) as daemon:
+        with Publisher(broker, readings, RATE) as publisher:
+            for _ in range(KILLS):
+                kill_and_start(daemon, moments)
+                time.sleep(0.3)
+                again += daemon.sample("forewarn_redelivered_total")
+            publisher.wait(300)
+        wait_until_all_are_judged(daemon)
+        time.sleep(0.5)
+        assert daemon.sample("forewarn_readings_received_total") == READINGS
+        assert daemon.stop() == 0
     sys.stdout.write(f"{READINGS} readings, {KILLS} kills, {again:.0f} messages came again and changed nothing\n")
