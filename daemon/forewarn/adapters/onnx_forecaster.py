@@ -2,6 +2,8 @@
 
 Rules that hold here:
 
+- onnxruntime sees a file only after `onnx_file.py` and `onnx_shapes.py` have found nothing in it but what
+  forewarn-train writes: it is C++ that believes its input.
 - A model is used only after its card was read, its shapes were found to agree with the card, and its golden sample
   came out as the trainer's framework had computed it.
 - Nothing leaves the machine: onnxruntime's own telemetry is switched off.
@@ -22,6 +24,8 @@ from numpy.typing import NDArray
 from forewarn.core.card import BLOCKS, CARD_KEY, GOLDEN_KEY, GoldenSample, ModelCard
 from forewarn.core.ports import Forecast
 from forewarn.errors import ModelError
+from forewarn.onnx_file import read_graph
+from forewarn.onnx_shapes import BATCH, work
 
 # onnxruntime 1.29 and later reports its use to its maker unless this is set before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -31,8 +35,8 @@ STARTER = Path(str(files("forewarn") / "models" / "starter.onnx"))
 
 # With a 30-step, 50-unit LSTM on one x86-64 core a window took 20.6 µs alone, 7.7 µs in batches of 64 to 256 and
 # 11.9 µs in batches of 1024, whose intermediate values leave the cache.
-_CHUNK = 256
-_MAX_FILE_BYTES = 64 * 2**20
+_CHUNK = BATCH
+_MAX_FILE_BYTES = 16 * 2**20
 _INPUTS = ("window", "spread")
 _AGAIN = "export it again with forewarn-train"
 _SILENT = 4  # onnxruntime's log severity "fatal": it would print to standard error what we tell as a ModelError
@@ -56,6 +60,10 @@ def load_model(path: Path, *, observe: Observe | None = None) -> "OnnxForecaster
         ModelError: in one line, what is wrong with the file and what to do.
     """
     content = _read(path)
+    try:
+        work(read_graph(content))
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
     opened = _open(path, content)
     for key in (CARD_KEY, GOLDEN_KEY):
         if key not in opened.metadata:
@@ -193,6 +201,10 @@ def _check_shapes(path: Path, opened: _Opened, card: ModelCard) -> None:
 
 
 def _check_golden(path: Path, forecaster: OnnxForecaster, golden: GoldenSample) -> None:
+    if len(golden.window) > _CHUNK:
+        raise ModelError(
+            f"{path}: its golden sample has {len(golden.window)} windows, at most {_CHUNK} are run: {_AGAIN}"
+        )
     try:
         away = golden.disagreement(*forecaster.forecast(golden.window, golden.spread))
     except Exception as error:
