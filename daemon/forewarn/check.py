@@ -7,7 +7,7 @@ from forewarn.adapters.mqtt.client import MqttClient
 from forewarn.adapters.onnx_forecaster import load_model, resolve_model
 from forewarn.core.card import ModelCard
 from forewarn.errors import SettingsError
-from forewarn.service import broker_of
+from forewarn.service import broker_of, server_tls
 from forewarn.settings import effective, load
 
 
@@ -33,6 +33,7 @@ def check(path: Path, *, connect: bool) -> Iterator[str]:
     broker = broker_of(settings.mqtt)
     if broker.tls is not None:
         broker.tls.context()
+    server_tls(settings.metrics)
     if connect:
         with MqttClient(broker, client_id=f"forewarn-check-{settings.instance}"):
             yield f"broker: {settings.mqtt.host}:{settings.mqtt.port} lets us in"

@@ -20,6 +20,7 @@ import numpy as np
 
 from forewarn import __version__
 from forewarn.adapters.http import HttpServer
+from forewarn.adapters.http_access import BasicAuth, ServerFiles, ServerTls
 from forewarn.adapters.journal import Journal
 from forewarn.adapters.mqtt.link import LastWill, Message, MqttLink
 from forewarn.adapters.mqtt.session import Broker
@@ -37,7 +38,8 @@ from forewarn.inputs.decoder import Decoder, Input
 from forewarn.inputs.topics import TopicPattern
 from forewarn.logs import Complaints, repeats
 from forewarn.messages import Outgoing, Phrasebook
-from forewarn.settings import InputSettings, MqttSettings, Settings
+from forewarn.passwords import PasswordHash
+from forewarn.settings import InputSettings, MetricsSettings, MqttSettings, Settings
 from forewarn.states import StateFeed
 
 log = logging.getLogger(__name__)
@@ -73,6 +75,23 @@ def input_of(settings: InputSettings) -> Input:
         time=_path(settings.time),
         retained=settings.retained == "accept",
     )
+
+
+def server_tls(settings: MetricsSettings) -> ServerTls | None:
+    """The certificates of the HTTP port.
+
+    Raises:
+        SettingsError: naming the file that cannot be used.
+    """
+    if settings.cert_file is None:
+        return None
+    return ServerTls(ServerFiles(settings.cert_file, settings.key_file, settings.client_ca_file))
+
+
+def _auth(settings: MetricsSettings) -> BasicAuth | None:
+    if not settings.username or settings.password_hash is None:
+        return None
+    return BasicAuth(settings.username, PasswordHash.parse(settings.password_hash.get_secret_value()))
 
 
 def _path(dotted: str | None) -> tuple[str, ...] | None:
@@ -296,8 +315,15 @@ class Daemon:
         if not metrics.enabled:
             return None
         routes = {"/metrics": self._metrics, "/healthz": self._healthz, "/readyz": self._readyz}
-        server = HttpServer(metrics.host, metrics.port, routes)
+        tls, auth = server_tls(metrics), _auth(metrics)
+        server = HttpServer(metrics.host, metrics.port, routes, tls=tls, auth=auth)
         log.info("metrics on %s/metrics", server.url)
+        if not server.is_loopback and not (tls and (auth or metrics.client_ca_file)):
+            log.warning(
+                "whoever reaches metrics.host %s reads names and values of all sensors: TLS and a password, or a "
+                "network that only Prometheus is in, would stop him; see SECURITY.md",
+                metrics.host,
+            )
         return server
 
     def _metrics(self) -> tuple[int, str, bytes]:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forewarn.adapters import onnx_forecaster
 from forewarn.adapters.onnx_forecaster import STARTER, load_model
 from forewarn.errors import ModelError
 from forewarn.onnx_file import FLOAT, INT64, read_graph
@@ -202,7 +201,7 @@ def refusal(tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> 
     def seen(*_: object, **__: object) -> None:
         pytest.fail("onnxruntime was given the file")
 
-    monkeypatch.setattr(onnx_forecaster.onnxruntime, "InferenceSession", seen)
+    monkeypatch.setattr("onnxruntime.InferenceSession", seen)
     path = tmp_path / "hostile.onnx"
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"hostile\.onnx: ") as caught:
