@@ -230,6 +230,15 @@ def test_without_the_right_password_nothing_is_told(
     assert b"metrics" not in body
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_nothing_follows_a_refusal(guarded: HttpServer, method: str) -> None:
+    with socket.create_connection((HOST, guarded.port), timeout=10) as client, client.makefile("rb") as answer:
+        client.sendall(f"{method} /metrics HTTP/1.0\r\n\r\n".encode())
+        whole = answer.read()
+    assert whole.count(b"HTTP/1.0") == 1
+    assert b"here" not in whole
+
+
 def test_a_wrong_password_is_told_in_the_log_without_the_password(
     guarded: HttpServer, caplog: pytest.LogCaptureFixture
 ) -> None:
