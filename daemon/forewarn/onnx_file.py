@@ -205,7 +205,10 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
 def _text(data: bytes | memoryview) -> str:
     if len(data) > _MOST_NAME:
         raise refused(f"a name of {len(data)} bytes")
-    return bytes(data).decode()
+    text = bytes(data).decode()
+    if not text.isprintable():
+        raise refused(f"the name {text!r:.80}")
+    return text
 
 
 def _graph(raw: dict[str, Any]) -> OnnxGraph:

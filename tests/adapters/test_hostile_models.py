@@ -181,6 +181,7 @@ CASES: dict[str, tuple[Change, str]] = {
     "typed data": (written_as_numbers, "field 4 in its tensor"),
     "strings": (of_strings, "field 6 in its tensor|element type 8"),
     "names that are long": (lambda m: setattr(m.graph.initializer[0], "name", "a" * 300), "a name of 300 bytes"),
+    "name for a terminal": (lambda m: setattr(m.graph.node[0], "op_type", "a\x1b[2J\nb"), r"the name 'a\\x1b"),
     "two of a name": (lambda m: m.graph.initializer.append(m.graph.initializer[0]), "two initialisers"),
     "two outputs of a name": (lambda m: m.graph.node.append(m.graph.node[0]), "Transpose with inputs"),
     "unknown attribute": (attribute(activations=["Tanh"]), "field 9 in its attribute"),
@@ -262,6 +263,37 @@ def test_a_golden_sample_that_would_run_for_hours_is_refused(tmp_path: Path) -> 
     onnx.save(model, path)
     with pytest.raises(ModelError, match=r"golden sample has 5000 windows, at most 256"):
         load_model(path)
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "a\nb", "\u202etxet", "x" * 201])
+def test_texts_of_the_card_that_are_no_text_for_a_terminal_are_refused(tmp_path: Path, text: str) -> None:
+    for change in ({"name": text}, {"version": text}, {"features": [{"name": "temperature", "unit": text}]}):
+        model = onnx.load(TINY)
+        card = next(entry for entry in model.metadata_props if entry.key == "forewarn.card")
+        card.value = json.dumps({**json.loads(card.value), **change})
+        onnx.save(model, tmp_path / "a.onnx")
+        with pytest.raises(ModelError, match="the model's card has the text") as caught:
+            load_model(tmp_path / "a.onnx")
+        assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"x" * 50_000: 1}, "unknown fields"),
+        ({"calibration": {"band_80\u202e": 1}}, r"unexpected keyword argument 'band_80\\u202e'"),
+        ({"calibration": {"band_80\x1b[2J\n": 1}}, r"unexpected keyword argument 'band_80\\x1b\[2J\\n'"),
+    ],
+)
+def test_what_is_said_of_a_card_is_one_short_line(tmp_path: Path, change: dict[str, object], told: str) -> None:
+    model = onnx.load(TINY)
+    card = next(entry for entry in model.metadata_props if entry.key == "forewarn.card")
+    card.value = json.dumps({**json.loads(card.value), **change})
+    onnx.save(model, tmp_path / "a.onnx")
+    with pytest.raises(ModelError, match=told) as caught:
+        load_model(tmp_path / "a.onnx")
+    assert len(str(caught.value)) < 700
+    assert str(caught.value).isprintable()
 
 
 def test_a_hostile_file_does_not_disturb_a_model_that_runs(tmp_path: Path) -> None:

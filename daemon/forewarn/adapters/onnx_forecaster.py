@@ -37,6 +37,8 @@ STARTER = Path(str(files("forewarn") / "models" / "starter.onnx"))
 # 11.9 µs in batches of 1024, whose intermediate values leave the cache.
 _CHUNK = BATCH
 _MAX_FILE_BYTES = 16 * 2**20
+_TOLD_MOST = 500  # characters of what a card is refused for
+_TEXT_MOST = 200  # characters of a text of the card
 _INPUTS = ("window", "spread")
 _AGAIN = "export it again with forewarn-train"
 _SILENT = 4  # onnxruntime's log severity "fatal": it would print to standard error what we tell as a ModelError
@@ -72,7 +74,8 @@ def load_model(path: Path, *, observe: Observe | None = None) -> "OnnxForecaster
         card = ModelCard.from_json(opened.metadata[CARD_KEY])
         golden = GoldenSample.from_json(opened.metadata[GOLDEN_KEY])
     except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
+        raise ModelError(f"{path}: {_one_line(str(error))}") from error
+    _check_texts(path, card)
     _check_shapes(path, opened, card)
     forecaster = OnnxForecaster(opened.session, card, hashlib.sha256(content).hexdigest(), path, observe)
     _check_golden(path, forecaster, golden)
@@ -182,6 +185,22 @@ def _outputs(card: ModelCard) -> dict[str, list[int]]:
     """The shape of a row of each output, in the order of `Forecast`."""
     outputs = {"forecast": [card.horizon], "block_mean": [len(BLOCKS)], "block_log_scale": [len(BLOCKS)]}
     return outputs | ({"t_squared": [len(card.features)]} if card.multivariate else {})
+
+
+def _one_line(text: str) -> str:
+    """Of what a card says of itself, as much as a log wants."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:_TOLD_MOST])
+
+
+def _check_texts(path: Path, card: ModelCard) -> None:
+    """Texts of the card reach terminals, the log and every alert."""
+    named = [text for feature in card.features for text in (feature.name, feature.unit)]
+    for text in (card.name, card.version, card.created_at, card.training_data_sha256 or "", *named, *card.metrics):
+        if len(text) > _TEXT_MOST or not text.isprintable():
+            raise ModelError(
+                f"{path}: the model's card has the text {text[:40]!r}…: {_TEXT_MOST} printable characters "
+                f"are the most, {_AGAIN}"
+            )
 
 
 def _check_shapes(path: Path, opened: _Opened, card: ModelCard) -> None:
