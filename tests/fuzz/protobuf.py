@@ -70,7 +70,7 @@ def damaged(fields: Fields, generator: random.Random) -> Fields:
 def _bytes(value: bytes, generator: random.Random) -> bytes:
     text = bytearray(value)
     if not text or generator.random() < 0.2:
-        return generator.choice((b"", b"window", b"Gemm", b"Reshape", b"MatMul", b"\xff", text * 2, text[:-1]))
+        return generator.choice((b"", b"window", b"Gemm", b"Reshape", b"MatMul", b"\xff", value * 2, value[:-1]))
     text[generator.randrange(len(text))] = generator.randrange(256)
     return bytes(text)
 
