@@ -1,6 +1,7 @@
 # make demo   a broker, a simulated fleet and the daemon, live, on a machine that has only Python 3.11+
 # make test   the whole suite (installs the training extra with the CPU build of torch)
 # make lint   ruff, mypy strict, import-linter
+# make fuzz   200,000 damaged inputs for everything that reads what others wrote, some two minutes (ARGS="--seed 5")
 # make quality   measures the alerts on public data and writes the tables in docs (half an hour; ARGS="nab quiet" for parts)
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := .venv/bin
 TORCH := torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cpu --retries 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench quality clean
+.PHONY: help demo test lint bench fuzz quality clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -43,6 +44,9 @@ lint: .venv/test
 
 bench: .venv/test
 	$(BIN)/python -m tests.bench.throughput $(ARGS)
+
+fuzz: .venv/test
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(ARGS)
 
 .venv/quality: .venv/test
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[quality]' -c constraints.txt

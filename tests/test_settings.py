@@ -170,6 +170,11 @@ TOML_PROBLEMS = {
     "[mqtt]\ntls = 1.5": "FILE: mqtt.tls: Input should be a valid boolean",
     "[mqtt]\nca_file = '/ca.crt'": "FILE: mqtt: ca_file is for TLS: it needs tls = true",
     "[mqtt]\ntls = true\nkey_file = '/a'": "FILE: mqtt: key_file is the key of a client certificate: it needs",
+    "[metrics]\nclient_ca_file = '/ca.crt'": "FILE: metrics: client_ca_file is for TLS: it needs cert_file",
+    "[metrics]\nusername = 'a'": "FILE: metrics: username and password_hash belong together",
+    "[metrics]\nusername = 'a:b'": "FILE: metrics.username: String should match pattern",
+    f"[metrics]\nusername = 'a'\npassword_hash = '{SECRET}'": "FILE: metrics.password_hash: it is no hash of "
+    "`forewarn hash-password`",
     "[mqtt]\nprotocol = '4'": "FILE: mqtt.protocol: Input should be '5' or '3.1.1' (it is '4')",
     "[inputs]\ntopic = 'x'": "FILE: inputs: a list is needed; of tables, each begins with the name in double brackets",
     "inputs = ['x']": "FILE: inputs.0: a table is needed (it is 'x')",

@@ -8,7 +8,7 @@ from forewarn.adapters.onnx_forecaster import load_model, resolve_model
 from forewarn.core.card import ModelCard
 from forewarn.errors import SettingsError
 from forewarn.settings import effective, load
-from forewarn.wiring import broker_of
+from forewarn.wiring import broker_of, server_tls
 
 
 def check(path: Path, *, connect: bool) -> Iterator[str]:
@@ -33,6 +33,7 @@ def check(path: Path, *, connect: bool) -> Iterator[str]:
     broker = broker_of(settings.mqtt)
     if broker.tls is not None:
         broker.tls.context()
+    server_tls(settings.metrics)
     if connect:
         with MqttClient(broker, client_id=f"forewarn-check-{settings.instance}"):
             yield f"broker: {settings.mqtt.host}:{settings.mqtt.port} lets us in"

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from getpass import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -55,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_simulate(commands)
     _add_replay(commands)
     _add_demo(commands)
+    _add_hash_password(commands)
     return parser
 
 
@@ -295,6 +297,24 @@ def _demo(args: argparse.Namespace) -> None:
     from forewarn.demo.show import DemoSpec, demo  # noqa: PLC0415 - needs more than the base install
 
     demo(DemoSpec(args.duration, args.devices, args.seed, _faults(args.faults), args.speed), sys.stdout)
+
+
+def _add_hash_password(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "hash-password",
+        help="make metrics.password_hash",
+        description="Read a password from standard input and print its hash, for metrics.password_hash.",
+    )
+    parser.set_defaults(command=_hash_password)
+
+
+def _hash_password(_: argparse.Namespace) -> None:
+    from forewarn.passwords import MOST_PASSWORD, PasswordHash  # noqa: PLC0415 - --help is quick
+
+    password = getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    if not 1 <= len(password.encode()) <= MOST_PASSWORD:
+        raise UsageError(f"a password has 1 to {MOST_PASSWORD} bytes: give it on standard input")
+    print(PasswordHash.of(password))
 
 
 def _add_fleet(parser: argparse.ArgumentParser, n_device: int) -> None:

@@ -33,7 +33,17 @@ from forewarn.messages import Outgoing
 from forewarn.settings import Settings
 from forewarn.states import StateFeed
 from forewarn.steady_clock import SteadyClock
-from forewarn.wiring import FIXED, Parts, broker_of, journal_of, model_signature, parts_of, topics_of
+from forewarn.wiring import (
+    FIXED,
+    Parts,
+    auth_of,
+    broker_of,
+    journal_of,
+    model_signature,
+    parts_of,
+    server_tls,
+    topics_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -333,8 +343,15 @@ class Daemon:
         if not metrics.enabled:
             return None
         routes = {"/metrics": self._metrics, "/healthz": self._healthz, "/readyz": self._readyz}
-        server = HttpServer(metrics.host, metrics.port, routes)
+        tls, auth = server_tls(metrics), auth_of(metrics)
+        server = HttpServer(metrics.host, metrics.port, routes, tls=tls, auth=auth)
         log.info("metrics on %s/metrics", server.url)
+        if not server.is_loopback and not (tls and (auth or metrics.client_ca_file)):
+            log.warning(
+                "whoever reaches metrics.host %s reads names and values of all sensors: TLS and a password, or a "
+                "network that only Prometheus is in, would stop him; see SECURITY.md",
+                metrics.host,
+            )
         return server
 
     def _metrics(self) -> tuple[int, str, bytes]:

@@ -29,6 +29,7 @@ from forewarn.core.conversions import TEMPERATURE_UNITS
 from forewarn.core.rules import MAX_SENSITIVITY, MIN_SENSITIVITY, Limits, Override, Rules, Threshold
 from forewarn.errors import PayloadError, SettingsError
 from forewarn.inputs.topics import MAX_NAME, TopicPattern, checked_name
+from forewarn.passwords import PasswordHash
 from forewarn.settings_sources import DELIMITER, ENV_PREFIX, flat, merged, problems, read_sources
 
 
@@ -51,6 +52,11 @@ def _host(text: str) -> str:
     if re.search(r"[\s/@]", text):
         raise ValueError("the name or address alone is needed, without mqtt:// and user")
     return text
+
+
+def _password_hash(secret: SecretStr) -> SecretStr:
+    PasswordHash.parse(secret.get_secret_value())
+    return secret
 
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -272,12 +278,37 @@ class FaultSettings(_Section):
 
 
 class MetricsSettings(_Section):
-    """The HTTP port with /metrics, /healthz and /readyz."""
+    """The HTTP port with /metrics, /healthz and /readyz. docs/metrics.md says how to open it to others."""
 
     enabled: bool = Field(default=True, description="Whether the port is opened.")
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=9464, ge=0, le=65535, description="Port; 0 takes a free one and logs it.")
     max_devices: int = Field(default=1000, ge=0, description="Series with metrics of their own; the rest is counted.")
+    cert_file: Path | None = Field(default=None, description="Certificate with its chain, PEM: the port speaks TLS.")
+    key_file: Path | None = Field(
+        default=None,
+        description="Its key, PEM, without a passphrase; better the credential `metrics__key_file`, which is the file.",
+    )
+    client_ca_file: Path | None = Field(
+        default=None, description="CAs, PEM: who asks needs a certificate that one of them has signed."
+    )
+    username: str | None = Field(
+        default=None, min_length=1, pattern="^[^:]*$", description="User name that who asks has to give."
+    )
+    password_hash: Annotated[SecretStr, AfterValidator(_password_hash)] | None = Field(
+        default=None,
+        description="His password, as `forewarn hash-password` writes it; better as the credential "
+        "`metrics__password_hash`.",
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        unused = [key for key in ("key_file", "client_ca_file") if getattr(self, key) and not self.cert_file]
+        if unused:
+            raise ValueError(f"{unused[0]} is for TLS: it needs cert_file")
+        if bool(self.username) != bool(self.password_hash):
+            raise ValueError("username and password_hash belong together: give both or none")
+        return self
 
 
 class StateSettings(_Section):

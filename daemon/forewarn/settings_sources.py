@@ -22,7 +22,8 @@ from forewarn.errors import SettingsError
 
 ENV_PREFIX = "FOREWARN_"
 DELIMITER = "__"
-_HIDDEN = {"mqtt", "mqtt.host", "mqtt.password"}  # where a password may be, be it by mistake
+# Where a password may be, be it by mistake.
+_HIDDEN = {"mqtt", "mqtt.host", "mqtt.password", "metrics", "metrics.password_hash"}
 _CREDENTIAL_MOST = 65_536  # bytes
 _FILE = "_file"  # ends the name of a setting whose credential is that file itself
 _LINE_MOST = 500  # characters of one problem

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from forewarn.adapters.http_access import BasicAuth, ServerFiles, ServerTls
 from forewarn.adapters.journal import Journal
 from forewarn.adapters.mqtt.session import Broker
 from forewarn.adapters.mqtt.tls import Tls
@@ -14,7 +15,8 @@ from forewarn.errors import SettingsError
 from forewarn.inputs.decoder import Decoder, Input
 from forewarn.inputs.topics import TopicPattern
 from forewarn.messages import Phrasebook
-from forewarn.settings import InputSettings, MqttSettings, Settings
+from forewarn.passwords import PasswordHash
+from forewarn.settings import InputSettings, MetricsSettings, MqttSettings, Settings
 
 FIXED = ("instance", "mqtt", "metrics", "state", "limits", "logging")
 """Settings that count from the next start on."""
@@ -91,6 +93,24 @@ def input_of(settings: InputSettings) -> Input:
         time=_path(settings.time),
         retained=settings.retained == "accept",
     )
+
+
+def server_tls(settings: MetricsSettings) -> ServerTls | None:
+    """The certificates of the HTTP port.
+
+    Raises:
+        SettingsError: naming the file that cannot be used.
+    """
+    if settings.cert_file is None:
+        return None
+    return ServerTls(ServerFiles(settings.cert_file, settings.key_file, settings.client_ca_file))
+
+
+def auth_of(settings: MetricsSettings) -> BasicAuth | None:
+    """Who may read the HTTP port; None for everybody who reaches it."""
+    if not settings.username or settings.password_hash is None:
+        return None
+    return BasicAuth(settings.username, PasswordHash.parse(settings.password_hash.get_secret_value()))
 
 
 def _path(dotted: str | None) -> tuple[str, ...] | None:

@@ -2,6 +2,8 @@
 
 Rules that hold here:
 
+- onnxruntime sees a file only after `onnx_file.py` and `onnx_shapes.py` have found nothing in it but what
+  forewarn-train writes: it is C++ that believes its input.
 - A model is used only after its card was read, its shapes were found to agree with the card, and its golden sample
   came out as the trainer's framework had computed it.
 - Nothing leaves the machine: onnxruntime's own telemetry is switched off.
@@ -23,6 +25,8 @@ from forewarn.core.card import BLOCKS, CARD_KEY, GOLDEN_KEY, GoldenSample, Model
 from forewarn.core.clock import CHANNELS, clock
 from forewarn.core.ports import Forecast
 from forewarn.errors import ModelError
+from forewarn.onnx_file import read_graph
+from forewarn.onnx_shapes import BATCH, work
 
 # onnxruntime 1.29 and later reports its use to its maker unless this is set before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -32,8 +36,10 @@ STARTER = Path(str(files("forewarn") / "models" / "starter.onnx"))
 
 # With a 30-step, 50-unit LSTM on one x86-64 core a window took 20.6 µs alone, 7.7 µs in batches of 64 to 256 and
 # 11.9 µs in batches of 1024, whose intermediate values leave the cache.
-_CHUNK = 256
-_MAX_FILE_BYTES = 64 * 2**20
+_CHUNK = BATCH
+_MAX_FILE_BYTES = 16 * 2**20
+_TOLD_MOST = 500  # characters of what a card is refused for
+_TEXT_MOST = 200  # characters of a text of the card
 _INPUTS = ("window", "spread")
 _CLOCK = "clock"  # an input that a model may leave out
 _AGAIN = "export it again with forewarn-train"
@@ -58,6 +64,10 @@ def load_model(path: Path, *, observe: Observe | None = None) -> "OnnxForecaster
         ModelError: in one line, what is wrong with the file and what to do.
     """
     content = _read(path)
+    try:
+        work(read_graph(content))
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
     opened = _open(path, content)
     for key in (CARD_KEY, GOLDEN_KEY):
         if key not in opened.metadata:
@@ -66,7 +76,8 @@ def load_model(path: Path, *, observe: Observe | None = None) -> "OnnxForecaster
         card = ModelCard.from_json(opened.metadata[CARD_KEY])
         golden = GoldenSample.from_json(opened.metadata[GOLDEN_KEY])
     except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
+        raise ModelError(f"{path}: {_one_line(str(error))}") from error
+    _check_texts(path, card)
     _check_shapes(path, opened, card)
     forecaster = OnnxForecaster(opened.session, card, hashlib.sha256(content).hexdigest(), path, observe)
     _check_golden(path, forecaster, golden)
@@ -192,6 +203,22 @@ def _outputs(card: ModelCard) -> dict[str, list[int]]:
     return outputs | ({"t_squared": [len(card.features)]} if card.multivariate else {})
 
 
+def _one_line(text: str) -> str:
+    """Of what a card says of itself, as much as a log wants."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:_TOLD_MOST])
+
+
+def _check_texts(path: Path, card: ModelCard) -> None:
+    """Texts of the card reach terminals, the log and every alert."""
+    named = [text for feature in card.features for text in (feature.name, feature.unit)]
+    for text in (card.name, card.version, card.created_at, card.training_data_sha256 or "", *named, *card.metrics):
+        if len(text) > _TEXT_MOST or not text.isprintable():
+            raise ModelError(
+                f"{path}: the model's card has the text {text[:40]!r}…: {_TEXT_MOST} printable characters "
+                f"are the most, {_AGAIN}"
+            )
+
+
 def _check_shapes(path: Path, opened: _Opened, card: ModelCard) -> None:
     """Compare the graph's inputs and outputs with what the card promises."""
     inputs: dict[str, list[int]] = {"window": [card.n_step, len(card.features)], "spread": []}
@@ -211,6 +238,10 @@ def _check_shapes(path: Path, opened: _Opened, card: ModelCard) -> None:
 
 
 def _check_golden(path: Path, forecaster: OnnxForecaster, golden: GoldenSample) -> None:
+    if len(golden.window) > _CHUNK:
+        raise ModelError(
+            f"{path}: its golden sample has {len(golden.window)} windows, at most {_CHUNK} are run: {_AGAIN}"
+        )
     try:
         away = golden.disagreement(*forecaster.forecast(golden.window, golden.spread, golden.at))
     except Exception as error:

@@ -1,0 +1,63 @@
+"""The HTTP port of a running daemon as the settings and credentials open it. No broker is needed."""
+
+import ssl
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from pathlib import Path
+
+import pytest
+
+from forewarn.demo.broker import free_port
+from forewarn.passwords import PasswordHash
+from tests.certificates import authority, signed
+from tests.daemons import TINY, DaemonProcess
+
+
+def settings_of(folder: Path, metrics: str) -> Path:
+    path = folder / "forewarn.toml"
+    path.write_text(
+        f'model = "{TINY}"\n[[inputs]]\ntopic = "sensors/{{device}}/{{metric}}"\n[mqtt]\nport = {free_port()}\n'
+        f"[metrics]\nport = 0\n{metrics}"
+    )
+    return path
+
+
+def test_it_speaks_tls_and_asks_for_the_password_of_the_credential(tmp_path: Path) -> None:
+    ca = authority(tmp_path)
+    own = signed(ca, "server")
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    hashed = str(PasswordHash.of("a secret"))
+    (credentials / "metrics__password_hash").write_text(f"{hashed}\n")
+    (credentials / "metrics__key_file").write_bytes(own.key.read_bytes())
+    config = settings_of(tmp_path, f'username = "prometheus"\ncert_file = "{own.cert}"\nhost = "0.0.0.0"\n')
+    environ = {"CREDENTIALS_DIRECTORY": str(credentials)}
+    with DaemonProcess(config, environ=environ, ready=False) as daemon:
+        port = daemon.wait_for_log(r"metrics on https://0\.0\.0\.0:(\d+)/metrics")[1]
+        request = urllib.request.Request(f"https://127.0.0.1:{port}/metrics")
+        context = ssl.create_default_context(cafile=ca.cert)
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(request, timeout=5, context=context)  # noqa: S310 - the same
+        request.add_header("Authorization", "Basic " + b64encode(b"prometheus:a secret").decode())
+        with urllib.request.urlopen(request, timeout=5, context=context) as answer:  # noqa: S310 - the same
+            assert b"forewarn_build_info" in answer.read()
+        log = daemon.log.read_text()
+    assert "whoever reaches" not in log
+    assert hashed[-20:] not in log
+
+
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)])  # noqa: S104 - what an operator may set
+def test_a_port_that_is_open_to_all_is_told_in_one_line(host: str, warned: bool, tmp_path: Path) -> None:
+    with DaemonProcess(settings_of(tmp_path, f'host = "{host}"\n'), ready=False) as daemon:
+        daemon.wait_for_log("metrics on")
+    assert daemon.log.read_text().count("whoever reaches metrics.host") == warned
+
+
+def test_a_certificate_that_cannot_be_used_stops_the_start(tmp_path: Path) -> None:
+    config = settings_of(tmp_path, 'cert_file = "/nowhere/server.crt"\n')
+    daemon = DaemonProcess(config, ready=False)
+    with pytest.raises(TimeoutError), daemon:
+        pass
+    assert daemon.process.wait(10) == 78
+    assert "metrics.cert_file: /nowhere/server.crt cannot be read" in daemon.log.read_text()
