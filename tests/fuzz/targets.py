@@ -31,7 +31,7 @@ from forewarn.onnx_file import read_graph
 from forewarn.onnx_shapes import work
 from forewarn.passwords import PasswordHash
 from forewarn.settings import load
-from forewarn.wire import Inflow
+from forewarn.wire import Inflow, OversizedError
 from tests.forecasters import HalfTrend, card
 from tests.fuzz.mutation import Mutator
 from tests.fuzz.protobuf import damaged, decode, encode
@@ -342,5 +342,5 @@ def targets(folder: Path) -> Iterator[list[Target]]:
             Target("model graph", 0.06, _model_case(), _graph, model),
             Target("model file", 0.01, _model_case(), _load(folder), model),
             Target("http request", 0.04, _bytes_of(_REQUESTS, *_HEADERS), _request, ()),
-            Target("mqtt stream", 0.05, _bytes_of(_STREAMS), _stream, ()),
+            Target("mqtt stream", 0.05, _bytes_of(_STREAMS), _stream, (OversizedError,)),
         ]

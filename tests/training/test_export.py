@@ -213,8 +213,8 @@ def test_a_graph_that_disagrees_with_torch_is_not_written(tmp_path: Path, monkey
     path = tmp_path / "m.onnx"
     path.write_bytes(b"the old model")
 
-    def wrong(spec: NetworkSpec, weights: Weights, metadata: dict[str, str]) -> onnx.ModelProto:
-        return build(spec, {**weights, "head.bias": weights["head.bias"] + np.float32(0.01)}, metadata)
+    def wrong(spec: NetworkSpec, weights: Weights, metadata: dict[str, str], together: None) -> onnx.ModelProto:
+        return build(spec, {**weights, "head.bias": weights["head.bias"] + np.float32(0.01)}, metadata, together)
 
     monkeypatch.setattr(exporting, "build", wrong)
     with pytest.raises(ModelError, match="golden sample"):
@@ -230,7 +230,7 @@ def test_a_graph_that_disagrees_outside_the_golden_sample_is_not_written(
     network = network_of(spec)
     calls = []
 
-    def drifting(network: Network, windows: np.ndarray, spread: np.ndarray, at: np.ndarray) -> Forecast:
+    def drifting(network: Network, windows: np.ndarray, spread: np.ndarray, at: np.ndarray, _: None) -> Forecast:
         calls.append(len(windows))
         said = forecast_with_torch(network, windows, spread, at)
         return said._replace(block_mean=said.block_mean + 0.01) if len(windows) > 4 else said
