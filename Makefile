@@ -2,6 +2,7 @@
 # make test   the whole suite (installs the training extra with the CPU build of torch)
 # make lint   ruff, mypy strict, import-linter
 # make fuzz   200,000 damaged inputs for everything that reads what others wrote, some two minutes (ARGS="--seed 5")
+# make locks   writes requirements.lock and requirements-training.lock anew
 # make quality   measures the alerts on public data and writes the tables in docs (half an hour; ARGS="nab quiet" for parts)
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ BIN := .venv/bin
 TORCH := torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cpu --retries 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench fuzz quality clean
+.PHONY: help demo test lint bench fuzz locks quality clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -47,6 +48,10 @@ bench: .venv/test
 
 fuzz: .venv/test
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(ARGS)
+
+locks: .venv/ok
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	UV=$(BIN)/uv .ci/locks
 
 .venv/quality: .venv/test
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[quality]' -c constraints.txt
