@@ -29,13 +29,14 @@ from forewarn.adapters.systemd import Notifier
 from forewarn.adapters.telemetry import Telemetry
 from forewarn.core.alerts import Event, SeriesEvicted
 from forewarn.core.engine import Engine
-from forewarn.core.readings import Batch, Fleet, Outcome, SeriesKey, Slots, status_name
+from forewarn.core.readings import Batch, Fleet, Outcome, Slots, status_name
 from forewarn.core.records import Tick
 from forewarn.core.verdicts import Verdicts
-from forewarn.errors import PayloadError, SettingsError
+from forewarn.errors import SettingsError
 from forewarn.inbox import Inbox, Message
 from forewarn.inputs.decoder import Decoder, Input
 from forewarn.inputs.topics import TopicPattern
+from forewarn.intake import Intake
 from forewarn.ledger import Ledger
 from forewarn.logs import Complaints, repeats
 from forewarn.messages import Outgoing, Phrasebook
@@ -75,7 +76,7 @@ def input_of(settings: InputSettings) -> Input:
         metric=settings.metric,
         values={metric: tuple(path.split(".")) for metric, path in values.items()},
         time=_path(settings.time),
-        retained=settings.retained == "accept",
+        retained=settings.retained,
     )
 
 
@@ -101,14 +102,17 @@ class Daemon:
         forecaster = load_model(resolve_model(settings.model), observe=self._telemetry.inferred)
         self._telemetry.model_loaded(forecaster.card, forecaster.sha256)
         self._engine = Engine(forecaster, settings.rules())
-        self._decoder = Decoder(
-            [input_of(one) for one in settings.inputs],
-            forecaster.card,
-            max_payload_bytes=settings.limits.max_payload_bytes,
-        )
         self._phrases = _phrasebook(settings, forecaster)
         self._feed = StateFeed(settings.publish.state_interval_s)
         self._complaints = Complaints()
+        limits, inputs = settings.limits, [input_of(one) for one in settings.inputs]
+        self._intake = Intake(
+            Decoder(inputs, forecaster.card, max_payload_bytes=limits.max_payload_bytes),
+            self._telemetry,
+            self._complaints,
+            n_feature=len(forecaster.card.features),
+            restamp_after_s=limits.max_future_s if limits.future == "restamp" else None,
+        )
         self._clock = SteadyClock()
         enters = settings.state.durability != "none"
         self._ledger = Ledger(
@@ -165,7 +169,7 @@ class Daemon:
     def _work(self, messages: Sequence[Message]) -> None:
         fresh = [message for message in messages if not self._ledger.receipts.has(message)]
         self._telemetry.redelivered(len(messages) - len(fresh))
-        batch = self._decode(fresh)
+        batch = self._intake.batch(fresh)
         if not len(batch):
             return
         with self._lock:
@@ -177,30 +181,10 @@ class Daemon:
         self._send_letters()
         if self._settings.publish.forecast:
             target = self._engine.card.target_index
-            self._publish(self._phrases.forecast(batch, target, verdicts, row) for row in range(len(batch)))
+            told = range(len(batch)) if batch.seed is None else np.flatnonzero(~batch.seed).tolist()
+            self._publish(self._phrases.forecast(batch, target, verdicts, row) for row in told)
         moved = np.unique(verdicts.slot[verdicts.outcome <= Outcome.WARMING_UP])
         self._publish_states(moved)
-
-    def _decode(self, messages: Sequence[Message]) -> Batch:
-        keys: list[SeriesKey] = []
-        at: list[float] = []
-        received_at: list[float] = []
-        values: list[tuple[float, ...]] = []
-        decode = self._decoder.decode
-        for message in messages:
-            try:
-                readings = decode(message.topic, message.payload, message.retained)
-            except PayloadError as error:
-                self._telemetry.rejected(error.reason)
-                self._complaints.add(error.reason, f"{message.topic[:80]!r}: {error}")
-                continue
-            for key, own_time, row in readings:
-                keys.append(key)
-                at.append(message.received_at if own_time is None else own_time)
-                received_at.append(message.received_at)
-                values.append(row)
-        shape = (len(keys), len(self._engine.card.features))
-        return Batch(keys, np.array(at), np.array(received_at), np.array(values, np.float64).reshape(shape))
 
     def _follow_connection(self) -> None:
         connected = self._link.subscribed
@@ -245,7 +229,8 @@ class Daemon:
     def _find_silent(self) -> None:
         if not self._connected:
             return
-        step = Tick(self._clock.now(), self._listening_since)
+        now = self._clock.now()
+        step = Tick(now, max(self._listening_since, self._clock.stepped_at))
         with self._lock:
             events = self._engine.tick(*step)
         if not events:
