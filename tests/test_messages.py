@@ -136,7 +136,7 @@ def test_random_streams_have_every_kind_of_message_in_them() -> None:
     assert kinds == {(k, c) for k in Kind for c in ("raised", "updated", "cleared")} - {("silent", "updated")}
     assert {state for name, _, _, state, _ in found if name == "state"} == {"warming_up", "ok", "alert"}
     assert {status for name, _, _, _, status in found if name == "forecast"} == {
-        *("scored", "warming_up", "not_finite", "out_of_range", "from_future", "duplicate", "out_of_order")
+        *("scored", "warming_up", "not_finite", "out_of_range", "from_future", "duplicate", "out_of_order", "retained")
     }
 
 

@@ -231,7 +231,7 @@ INPUT_PROBLEMS = {
     'topic = "a/{device}"\nmetric = "t"\ndialect = "json"\nvalue = ""': ".value: String should have at least 1",
     'topic = "a/{device}"\nmetric = "t"\ndialect = "json"\nvalue = "v"\ntime = ""': ".time: String should have at",
     'topic = "a/{device}/{metric}"\ndialect = "xml"': ".dialect: Input should be 'number' or 'json' (it is 'xml')",
-    'topic = "a/{device}/{metric}"\nretained = true': ".retained: Input should be 'reject' or 'accept' (it is True)",
+    'topic = "a/{device}/{metric}"\nretained = true': ".retained: Input should be 'ignore', 'seed' or 'live'",
 }
 
 

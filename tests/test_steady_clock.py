@@ -25,7 +25,12 @@ def test_it_is_the_wall_clock_where_that_goes_on() -> None:
 
 
 def test_it_follows_a_step_forward_at_once() -> None:
-    assert Clocks().after(10.0, jump=3600.0) == 1e9 + 3610.0
+    clocks = Clocks()
+    assert clocks.after(10.0, jump=0.5) == 1e9 + 10.5
+    assert clocks.steady.stepped_at == 0.0
+    assert clocks.after(10.0, jump=3600.0) == clocks.steady.stepped_at == 1e9 + 3620.5
+    clocks.after(10.0)
+    assert clocks.steady.stepped_at == 1e9 + 3620.5
 
 
 def test_a_step_back_is_made_up_for_slowly_and_in_full() -> None:
@@ -40,6 +45,7 @@ def test_a_step_back_is_made_up_for_slowly_and_in_full() -> None:
     assert ahead[0] > 3580.0
     assert ahead[590] > 1.0
     assert ahead[600:] == [0.0] * 50
+    assert clocks.steady.stepped_at == 0.0
 
 
 @given(st.lists(st.tuples(st.floats(0, 1e4), st.floats(-1e6, 1e6)), max_size=50))

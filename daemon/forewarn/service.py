@@ -22,11 +22,12 @@ from forewarn.adapters.mqtt.link import LastWill, MqttLink, Session
 from forewarn.adapters.systemd import Notifier
 from forewarn.adapters.telemetry import Telemetry
 from forewarn.core.alerts import Event, SeriesEvicted
-from forewarn.core.readings import Batch, Fleet, Outcome, SeriesKey, Slots, status_name
+from forewarn.core.readings import Batch, Fleet, Outcome, Slots, status_name
 from forewarn.core.records import Tick
 from forewarn.core.verdicts import Verdicts
-from forewarn.errors import ForewarnError, PayloadError
+from forewarn.errors import ForewarnError
 from forewarn.inbox import Inbox, Message
+from forewarn.intake import Intake
 from forewarn.ledger import Ledger
 from forewarn.logs import Complaints, repeats
 from forewarn.messages import Outgoing
@@ -72,10 +73,10 @@ class Daemon:
         self._reread = reread or (lambda: settings)
         self._lock = threading.Lock()
         self._telemetry = Telemetry(version=__version__, fleet=self._fleet, max_devices=settings.metrics.max_devices)
-        self._take(parts_of(settings, self._telemetry.inferred))
+        self._complaints = Complaints()
+        self._take(settings, parts_of(settings, self._telemetry.inferred))
         self._model_file = self._model_file_next = model_signature(settings)
         self._feed = StateFeed(settings.publish.state_interval_s)
-        self._complaints = Complaints()
         self._clock = SteadyClock()
         enters = settings.state.durability != "none"
         self._ledger = Ledger(
@@ -156,7 +157,7 @@ class Daemon:
             self._telemetry.reloaded(taken=False)
         else:
             self._settings = settings
-            self._take(parts)
+            self._take(settings, parts)
             self._ledger.swap(parts.engine)
             self._model_file = self._model_file_next = model_signature(settings)
             self._telemetry.reloaded(taken=True)
@@ -165,12 +166,20 @@ class Daemon:
             log.info("reloaded: model %s %s, %d series go on%s", card.name, card.version, self._n_series, later)
         self._notifier.reloaded()
 
-    def _take(self, parts: Parts) -> None:
+    def _take(self, settings: Settings, parts: Parts) -> None:
         """Judge with these from now on."""
         with self._lock:
             self._engine = parts.engine
-        self._decoder, self._phrases = parts.decoder, parts.phrases
-        self._telemetry.model_loaded(parts.forecaster.card, parts.forecaster.sha256)
+        card, limits = parts.forecaster.card, settings.limits
+        self._phrases = parts.phrases
+        self._intake = Intake(
+            parts.decoder,
+            self._telemetry,
+            self._complaints,
+            n_feature=len(card.features),
+            restamp_after_s=limits.max_future_s if limits.future == "restamp" else None,
+        )
+        self._telemetry.model_loaded(card, parts.forecaster.sha256)
 
     def _watch_model(self) -> None:
         """Reload once the model file has changed and stays as it is."""
@@ -182,7 +191,7 @@ class Daemon:
     def _work(self, messages: Sequence[Message]) -> None:
         fresh = [message for message in messages if not self._ledger.receipts.has(message)]
         self._telemetry.redelivered(len(messages) - len(fresh))
-        batch = self._decode(fresh)
+        batch = self._intake.batch(fresh)
         if not len(batch):
             return
         with self._lock:
@@ -194,30 +203,10 @@ class Daemon:
         self._send_letters()
         if self._settings.publish.forecast:
             target = self._engine.card.target_index
-            self._publish(self._phrases.forecast(batch, target, verdicts, row) for row in range(len(batch)))
+            told = range(len(batch)) if batch.seed is None else np.flatnonzero(~batch.seed).tolist()
+            self._publish(self._phrases.forecast(batch, target, verdicts, row) for row in told)
         moved = np.unique(verdicts.slot[verdicts.outcome <= Outcome.WARMING_UP])
         self._publish_states(moved)
-
-    def _decode(self, messages: Sequence[Message]) -> Batch:
-        keys: list[SeriesKey] = []
-        at: list[float] = []
-        received_at: list[float] = []
-        values: list[tuple[float, ...]] = []
-        decode = self._decoder.decode
-        for message in messages:
-            try:
-                readings = decode(message.topic, message.payload, message.retained)
-            except PayloadError as error:
-                self._telemetry.rejected(error.reason)
-                self._complaints.add(error.reason, f"{message.topic[:80]!r}: {error}")
-                continue
-            for key, own_time, row in readings:
-                keys.append(key)
-                at.append(message.received_at if own_time is None else own_time)
-                received_at.append(message.received_at)
-                values.append(row)
-        shape = (len(keys), len(self._engine.card.features))
-        return Batch(keys, np.array(at), np.array(received_at), np.array(values, np.float64).reshape(shape))
 
     def _follow_connection(self) -> None:
         connected = self._link.subscribed
@@ -264,7 +253,8 @@ class Daemon:
     def _find_silent(self) -> None:
         if not self._connected:
             return
-        step = Tick(self._clock.now(), self._listening_since)
+        now = self._clock.now()
+        step = Tick(now, max(self._listening_since, self._clock.stepped_at))
         with self._lock:
             events = self._engine.tick(*step)
         if not events:

@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from forewarn.core.conversions import TEMPERATURE_UNITS
 from forewarn.core.rules import MAX_SENSITIVITY, MIN_SENSITIVITY, Limits, Override, Rules, Threshold
 from forewarn.errors import PayloadError, SettingsError
+from forewarn.inputs.decoder import Retained
 from forewarn.inputs.topics import MAX_NAME, TopicPattern, checked_name
 from forewarn.passwords import PasswordHash
 from forewarn.settings_sources import DELIMITER, ENV_PREFIX, flat, merged, problems, read_sources
@@ -137,8 +138,10 @@ class InputSettings(_Section):
     time: JsonPath | None = Field(
         default=None, description="JSON: dotted path of the reading's time; without it the arrival counts."
     )
-    retained: Literal["reject", "accept"] = Field(
-        default="reject", description="What a retained message is: an old reading, or one like any other."
+    retained: Retained = Field(
+        default="seed",
+        description="What becomes of a retained message: `seed` begins the window of a series that has no reading yet, "
+        "without alerting, `ignore` rejects it, `live` takes it as any other.",
     )
 
     @model_validator(mode="after")
@@ -346,6 +349,10 @@ class LimitSettings(_Section):
     max_devices: Count = Field(default=10_000, description="Series that are followed at once.")
     max_payload_bytes: Count = Field(default=65_536, description="Longest payload that is looked at.")
     max_future_s: Seconds = Field(default=300.0, description="How far a reading's time may be ahead of its arrival.")
+    future: Literal["reject", "restamp"] = Field(
+        default="reject",
+        description="What becomes of a reading whose time is further ahead: rejected, or its arrival is its time.",
+    )
     max_gap: Factor = Field(
         default=12.0, description="A window restarts after a gap of more than so many of the series' own cadences."
     )

@@ -91,7 +91,7 @@ def input_of(settings: InputSettings) -> Input:
         metric=settings.metric,
         values={metric: tuple(path.split(".")) for metric, path in values.items()},
         time=_path(settings.time),
-        retained=settings.retained == "accept",
+        retained=settings.retained,
     )
 
 

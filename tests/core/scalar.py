@@ -71,13 +71,15 @@ class ScalarSeries:
         self.n_calm["anomaly"] = 0
         self.n_history, self.history_mean, self.history_variance = 0, 0.0, 0.0
 
-    def take(self, at: float, received_at: float, value: float) -> Said:  # noqa: C901 - a flat list of what is looked at
+    def take(self, at: float, received_at: float, value: float, seed: bool = False) -> Said:  # noqa: C901, PLR0911, PLR0912 - a flat list of what is looked at
         if not (math.isfinite(value) and math.isfinite(at)):
             return Said("not_finite")
         if abs(value) > float(np.finfo(np.float32).max):
             return Said("out_of_range")
         if at > received_at + self.rules.max_future_s:
             return Said("from_future")
+        if seed and not math.isnan(self.last_at):
+            return Said("retained")
         if at == self.last_at:
             return Said("duplicate")
         if at < self.last_at:
@@ -112,6 +114,8 @@ class ScalarSeries:
         found["forecast_limit"] = (self._forecast_limit(value), False)
         if self.tail:
             found["anomaly"] = self._anomaly(said)
+        if seed:
+            found = dict.fromkeys(found, (False, False))
         for kind, (active, critical) in found.items():
             self._change(said, kind, active, critical, at)
         said.alert = found["anomaly" if self.tail else "residual"][0]

@@ -21,6 +21,7 @@ class Row(NamedTuple):
     at: float
     received_at: float
     value: float
+    seed: bool = False
 
 
 class _Sensor:
@@ -52,11 +53,11 @@ class _Sensor:
 
 
 def stream(seed: int, n: int = 600, n_device: int = 3) -> list[Row]:
-    """Noise around a level, with spikes, shifts, slopes, equal runs, other units, gaps, and readings to reject."""
-    rng = np.random.default_rng(seed)
+    """Noise around a level, with spikes, shifts, slopes, equal runs, other units, gaps, retained and unusable ones."""
+    rng, kept = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     sensors = [_Sensor(level) for level in rng.normal(4.0, 20.0, n_device).tolist()]
     clock = 1.7e9
-    rows = []
+    rows: list[Row] = []
     for _ in range(n):
         clock += float(rng.choice([0.0, STEP_S / n_device, 400.0], p=[0.1, 0.88, 0.02]))
         i = int(rng.integers(n_device))
@@ -68,7 +69,8 @@ def stream(seed: int, n: int = 600, n_device: int = 3) -> list[Row]:
             at = float(rng.choice([clock - 5000.0, clock + 5000.0, np.nan]))
         elif odd < 0.08:
             value += float(rng.normal(0, 30))
-        rows.append(Row(SeriesKey(f"d{i}", "temperature"), at, clock, value))
+        retained = bool(kept.random() < (0.02 if len(rows) > n_device else 0.5))
+        rows.append(Row(SeriesKey(f"d{i}", "temperature"), at, clock, value, retained))
     return rows
 
 
@@ -79,6 +81,7 @@ def batch(rows: Sequence[Row]) -> Batch:
         np.array([row.at for row in rows]),
         np.array([row.received_at for row in rows]),
         np.array([[row.value] for row in rows]).reshape(len(rows), 1),
+        np.array([row.seed for row in rows], np.bool_) if any(row.seed for row in rows) else None,
     )
 
 

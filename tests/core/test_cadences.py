@@ -67,7 +67,7 @@ def test_the_engine_agrees_with_the_scalar_reference_where_readings_are_missing(
     rows, engine = gappy(seed), Engine(Ahead(interval_s), rules)
     scalar = ScalarSeries(Ahead(interval_s), rules, 8.0, absolute=False, limits=LIMITS)
     verdicts = engine.ingest(batch(rows))
-    wanted = [scalar.take(row.at, row.received_at, row.value) for row in rows]
+    wanted = [scalar.take(row.at, row.received_at, row.value, row.seed) for row in rows]
     for i, one in enumerate(wanted):
         status, expected, lower, upper, _, score, _, alert = entry(verdicts, i)
         numbers = [None if np.isnan(x) else x for x in (one.expected, one.lower, one.upper)]

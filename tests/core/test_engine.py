@@ -50,7 +50,7 @@ def test_the_engine_agrees_with_the_scalar_reference(absolute: bool, seed: int) 
     verdicts = engine.ingest(batch(rows))
     changes = []
     for i, row in enumerate(rows):
-        scalar = said[row.key].take(row.at, row.received_at, row.value)
+        scalar = said[row.key].take(row.at, row.received_at, row.value, row.seed)
         status, expected, lower, upper, _, score, anomaly_score, alert = entry(verdicts, i)
         assert status == scalar.status, i
         if status in ("scored", "warming_up"):

@@ -12,14 +12,20 @@ NAMES = st.text(max_size=20)
 FLOATS = st.floats(width=64)
 
 
-@given(st.lists(st.tuples(NAMES, NAMES, FLOATS, FLOATS, FLOATS, FLOATS), max_size=20))
-def test_a_batch_comes_back_to_the_bit(rows: list[tuple[str, str, float, float, float, float]]) -> None:
+@given(
+    st.lists(st.tuples(NAMES, NAMES, FLOATS, FLOATS, FLOATS, FLOATS), max_size=20), st.none() | st.integers(0, 2**20)
+)
+def test_a_batch_comes_back_to_the_bit(
+    rows: list[tuple[str, str, float, float, float, float]], seeds: int | None
+) -> None:
     keys = [SeriesKey(device, metric) for device, metric, *_ in rows]
     numbers = np.array([row[2:] for row in rows], np.float64).reshape(len(rows), 4)
-    batch = Batch(keys, numbers[:, 0].copy(), numbers[:, 1].copy(), numbers[:, 2:].copy())
+    seed = None if seeds is None or not rows else np.array([bool(seeds >> i & 1) for i in range(len(rows))])
+    batch = Batch(keys, numbers[:, 0].copy(), numbers[:, 1].copy(), numbers[:, 2:].copy(), seed)
     back = read(of_batch(batch))
     assert isinstance(back, Batch)
     assert list(back.keys) == keys
+    assert (None if back.seed is None else back.seed.tolist()) == (None if seed is None else seed.tolist())
     for name in ("at", "received_at", "values"):
         assert getattr(back, name).tobytes() == getattr(batch, name).tobytes()
         assert getattr(back, name).shape == getattr(batch, name).shape

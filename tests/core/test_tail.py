@@ -67,7 +67,7 @@ def follow(rows: list[Row], rules: Rules) -> tuple[list[tuple[object, ...]], lis
     changes: list[tuple[object, ...]] = []
     visited: Counter[str] = Counter()
     for row in rows:
-        one = said[row.key].take(row.at, row.received_at, row.value)
+        one = said[row.key].take(row.at, row.received_at, row.value, row.seed)
         verdicts.append(_numbers(one))
         visited["fault"] += one.unusual is None and one.status in ("scored", "warming_up")
         changes += [(row.key, row.at, *change, *_about(one, change)) for change in one.changes]

@@ -18,7 +18,7 @@ from tests.forecasters import card
 
 NUMBERS = Input(TopicPattern("n/{device}/{metric}"))
 JSON = Input(
-    TopicPattern("j/{device}/{metric}"), dialect="json", values={"": ("data", "v")}, time=("at",), retained=True
+    TopicPattern("j/{device}/{metric}"), dialect="json", values={"": ("data", "v")}, time=("at",), retained="live"
 )
 SEVERAL = Input(
     TopicPattern("s/+"),
@@ -26,13 +26,16 @@ SEVERAL = Input(
     device=("meta", "id"),
     values={"humidity": ("list", "1", "h"), "temperature": ("t",)},
 )
+KEPT_OUT = Input(TopicPattern("k/{device}/{metric}"), retained="ignore")
 ONE = card()
 TWO = card(features=("temperature", "humidity"))
 SECOND = ModelCard("two", "1", TWO.features, target="humidity", n_step=4, horizon=1, created_at="2026-01-01T00:00:00Z")
 ANY_TEXT = st.text(st.characters(exclude_categories=[]), max_size=40)
 
 
-def reads(of: ModelCard = ONE, inputs: Sequence[Input] = (NUMBERS, JSON, SEVERAL), most: int = 65_536) -> Decoder:
+def reads(
+    of: ModelCard = ONE, inputs: Sequence[Input] = (NUMBERS, JSON, SEVERAL, KEPT_OUT), most: int = 65_536
+) -> Decoder:
     return Decoder(inputs, of, max_payload_bytes=most)
 
 
@@ -102,8 +105,12 @@ def test_the_first_input_whose_pattern_matches_has_the_message() -> None:
 
 
 def test_a_retained_message_is_a_reading_only_where_its_input_says_so() -> None:
-    assert rejected(reads(), "n/freezer/t", b"1", retained=True) is Rejection.RETAINED
-    assert len(reads().decode("j/freezer/t", b'{"data": {"v": 1}, "at": 5}', retained=True)) == 1
+    assert rejected(reads(), "k/freezer/t", b"1", retained=True) is Rejection.RETAINED
+    (live,) = reads().decode("j/freezer/t", b'{"data": {"v": 1}, "at": 5}', retained=True)
+    assert not live.seed
+    for topic, payload, n in (("n/freezer/t", b"1", 1), ("s/x", b'{"meta":{"id":"a"},"t":1,"list":[0,{"h":2}]}', 2)):
+        assert [reading.seed for reading in reads().decode(topic, payload, retained=True)] == [True] * n
+        assert [reading.seed for reading in reads().decode(topic, payload)] == [False] * n
 
 
 # -- what does not ---------------------------------------------------------------------------------------------------
@@ -189,7 +196,7 @@ BAD = [
     Bad("j/a/t", '{"data": {"v": 1}, "at": 5}'.encode("utf-16"), Rejection.NOT_TEXT),
     Bad("j/a/t", b'{"data": {"v": "\xc3"}, "at": 5}', Rejection.NOT_TEXT),
     Bad("j/a/t", b'"\xed\xa0\x80"', Rejection.NOT_TEXT),
-    Bad("n/a/t", b"1", Rejection.RETAINED, retained=True),
+    Bad("k/a/t", b"1", Rejection.RETAINED, retained=True),
 ]
 
 
@@ -199,7 +206,7 @@ def test_a_message_that_is_no_reading_has_the_reason(bad: Bad) -> None:
 
 
 def test_every_reason_of_the_decoder_was_produced() -> None:
-    of_the_decoder = set(Rejection) - set(OUTCOME_REJECTION.values())
+    of_the_decoder = set(Rejection) - set(OUTCOME_REJECTION.values()) | {Rejection.RETAINED}
     assert {bad.reason for bad in BAD} == of_the_decoder
 
 
@@ -258,7 +265,8 @@ def test_whatever_comes_is_readings_or_one_reason(topic: str, payload: bytes, re
         reason, text = error.reason, str(error)
     assert bool(readings) != (reason in set(Rejection))
     assert reason is None or text.isprintable()
-    for key, at, values in readings:
+    for key, at, values, seed in readings:
+        assert seed == (retained and not topic.startswith(("j", "k")))
         assert all(isinstance(name, str) and 1 <= len(name) <= 128 for name in key)
         assert at is None or math.isfinite(at)
         assert len(values) == len(model.features)

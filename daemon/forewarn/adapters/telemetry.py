@@ -78,7 +78,7 @@ class Telemetry(Collector):
         self._active: set[tuple[SeriesKey, Kind]] = set()
         self._is_connected, self._connects = False, 0
         self._state_failing = False
-        self._redelivered = 0
+        self._redelivered = self._restamped = 0
         self._reloads = {"taken": 0, "refused": 0}
         self._queues: dict[str, tuple[int, int]] = {}  # depth, dropped
         self._batch = _Histogram("forewarn_batch_readings", "Readings judged together.", _READINGS)
@@ -169,6 +169,11 @@ class Telemetry(Collector):
         with self._lock:
             self._redelivered += n
 
+    def restamped(self, n: int) -> None:
+        """N readings had a time too far ahead, and their arrival was taken for it."""
+        with self._lock:
+            self._restamped += n
+
     def state_failing(self, failing: bool) -> None:
         """Whether the state file cannot be written."""
         self._state_failing = failing
@@ -252,6 +257,11 @@ class Telemetry(Collector):
             "forewarn_redelivered_total",
             "Messages that the broker sent again and that changed nothing.",
             self._redelivered,
+        )
+        yield _Counter(
+            "forewarn_restamped_total",
+            "Readings whose time was too far ahead and became that of their arrival.",
+            self._restamped,
         )
         yield _Counter("forewarn_readings_received_total", "Readings received, used or not.", self._received)
         by_outcome = _Counter("forewarn_readings_total", "Readings by what became of them.", labels=["outcome"])

@@ -6,6 +6,7 @@ Rules that hold here:
   the bit, however they were cut into batches and whatever other series were among them.
 - Score first, learn after: a reading is judged against the forecast that was made before it came.
 - A reading that is rejected changes nothing.
+- A seed is the first reading of its series or is rejected; it takes nobody's slot, and no alert begins with it.
 - Within a batch, the first readings of all series are judged together, then the second ones, and so on; each such
   round asks the forecaster once.
 """
@@ -59,9 +60,13 @@ class Engine:
         usable = self._screen(batch, verdicts.outcome)
         told: list[_Told] = []
         pending: list[int] = []
+        seeds = None if batch.seed is None else batch.seed.tolist()
         for row in usable.tolist():
             key = batch.keys[row]
             slot = self._registry.slots.get(key)
+            if seeds is not None and seeds[row] and (slot is not None or self._registry.full):
+                verdicts.outcome[row] = Outcome.RETAINED
+                continue
             if slot is None:
                 if self._registry.full:
                     self._judge(batch, pending, verdicts, told)
@@ -139,6 +144,8 @@ class Engine:
 
         started_at = state["window_at"][:, 0].copy()
         found = self._judges.judge(state, readings)
+        if batch.seed is not None:
+            found.silence(batch.seed[rows])
         self._write(state, found, rows, verdicts)
         before = state["active"].copy()
         after = np.zeros(len(rows), np.int64)

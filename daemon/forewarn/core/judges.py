@@ -86,6 +86,11 @@ class Findings(NamedTuple):
     warm: Mask
     rulings: dict[Kind, Ruling]
 
+    def silence(self, rows: Mask) -> None:
+        """Let no alert be active at these readings."""
+        for ruling in self.rulings.values():
+            ruling.active[rows] = False
+
 
 class Judges:
     """The judges that the rules ask for, with one model."""

@@ -35,6 +35,7 @@ class Outcome(IntEnum):
     FROM_FUTURE = 4
     DUPLICATE = 5
     OUT_OF_ORDER = 6
+    RETAINED = 7
 
 
 class Rejection(StrEnum):
@@ -46,6 +47,7 @@ class Rejection(StrEnum):
     FROM_FUTURE = "from_future"  # its own time is too far ahead of its arrival
     DUPLICATE = "duplicate"  # the same time as the last reading of its series
     OUT_OF_ORDER = "out_of_order"  # an earlier time than the last reading of its series
+    RETAINED = "retained"  # an old reading that the broker kept, of a known series or where none is wanted
     # Decided while decoding, from the message alone.
     NO_ROUTE = "no_route"  # no input's topic pattern matches
     TOO_LARGE = "too_large"  # longer than limits.max_payload_bytes
@@ -55,7 +57,6 @@ class Rejection(StrEnum):
     MISSING_VALUE = "missing_value"  # a path leads nowhere, or a feature of the model is absent
     BAD_TIME = "bad_time"  # no time where one was configured, or one that cannot be read
     BAD_DEVICE = "bad_device"  # a device or metric name that is empty, too long or has characters of MQTT or control
-    RETAINED = "retained"  # an old reading that the broker kept
 
 
 REJECTED_FROM = Outcome.NOT_FINITE
@@ -77,12 +78,15 @@ class Batch:
         at: `(n,)` each reading's own time, UTC epoch seconds.
         received_at: `(n,)` its arrival, UTC epoch seconds; not decreasing.
         values: `(n, n_feature)` engineering units, columns in the order of the model card's features.
+        seed: `(n,)` which are old readings that the broker kept: each begins the window of a series that has none, and
+            raises nothing; None for none of them.
     """
 
     keys: Sequence[SeriesKey]
     at: Floats
     received_at: Floats
     values: Floats
+    seed: Mask | None = None
 
     def __len__(self) -> int:
         """Number of readings."""

@@ -23,8 +23,11 @@ def of_batch(batch: Batch) -> bytes:
     """A batch as bytes."""
     place: dict[SeriesKey, int] = {}
     series = np.array([place.setdefault(key, len(place)) for key in batch.keys], np.uint32)
-    head = {"n": len(batch), "features": batch.values.shape[1], "keys": list(place)}
-    columns = (series, batch.at, batch.received_at, batch.values)
+    head: dict[str, Any] = {"n": len(batch), "features": batch.values.shape[1], "keys": list(place)}
+    columns: list[NDArray[Any]] = [series, batch.at, batch.received_at, batch.values]
+    if batch.seed is not None:
+        head["seed"] = True
+        columns.append(batch.seed)
     return b"\n".join([json.dumps(head, separators=(",", ":")).encode(), b"".join(c.tobytes() for c in columns)])
 
 
@@ -46,8 +49,11 @@ def read(data: bytes) -> Batch | Tick:
             return Tick(*map(float, head["tick"]))
         n, width = int(head["n"]), int(head["features"])
         known = [SeriesKey(str(device), str(metric)) for device, metric in head["keys"]]
-        series, *columns = _columns(rest, n, width)
-        return Batch([known[i] for i in series.tolist()], columns[0], columns[1], columns[2].reshape(n, width))
+        end = len(rest) - n * bool(head.get("seed"))
+        series, at, received_at, values = _columns(rest[:end], n, width)
+        seed = np.frombuffer(rest[end:], np.uint8) != 0 if end < len(rest) else None
+        keys = [known[i] for i in series.tolist()]
+        return Batch(keys, at, received_at, values.reshape(n, width), seed)
     except (KeyError, TypeError, IndexError, AttributeError, RecursionError, OverflowError, MemoryError) as error:
         raise ValueError(f"no record: {error!r}") from error
 

@@ -25,12 +25,16 @@ MAX_TOPICS = 100_000
 MAX_TOPIC = 512  # characters; a longer topic is looked up each time
 
 
+Retained = Literal["ignore", "seed", "live"]
+
+
 class Reading(NamedTuple):
-    """One decoded reading; `at` is None where its arrival counts as its time."""
+    """One decoded reading; `at` is None where its arrival counts as its time, `seed` as in `Batch`."""
 
     key: SeriesKey
     at: float | None
     values: tuple[float, ...]
+    seed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ class Input:
         metric: name of the metric, where the topic has none.
         values: JSON path of each metric's value; the empty name stands for the metric of the topic or `metric`.
         time: JSON path of the reading's time; None where the arrival counts.
-        retained: whether retained messages are readings.
+        retained: what a retained message is: "ignore" rejects it, "seed" takes it as the first reading of a series
+            that has none, "live" as one like any other.
     """
 
     pattern: TopicPattern
@@ -53,7 +58,7 @@ class Input:
     metric: str | None = None
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     time: tuple[str, ...] | None = None
-    retained: bool = False
+    retained: Retained = "seed"
 
 
 class _Route(NamedTuple):
@@ -86,8 +91,14 @@ class Decoder:
         source = route.source
         if len(payload) > self._most:
             raise PayloadError(Rejection.TOO_LARGE, f"{len(payload)} bytes, limits.max_payload_bytes is {self._most}")
-        if retained and not source.retained:
+        if not retained or source.retained == "live":
+            return self._read(route, payload)
+        if source.retained == "ignore":
             raise PayloadError(Rejection.RETAINED, f"{topic[:80]!r}")
+        return tuple(reading._replace(seed=True) for reading in self._read(route, payload))
+
+    def _read(self, route: _Route, payload: bytes) -> Sequence[Reading]:
+        source = route.source
         if source.dialect == "json":
             return self._json(source, route, payload)
         if route.key is None:

@@ -1,0 +1,90 @@
+"""Messages to a batch: what each means, what cannot be used, and when it was.
+
+Rules that hold here:
+
+- Each message becomes readings of the batch, or is counted as rejected for one reason.
+- A reading without a time of its own has that of its arrival. So has one whose time is too far ahead, where the
+  operator says so; the engine rejects it otherwise.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from forewarn.adapters.telemetry import Telemetry
+from forewarn.core.readings import Batch, SeriesKey
+from forewarn.errors import PayloadError
+from forewarn.inbox import Message
+from forewarn.inputs.decoder import Decoder
+from forewarn.logs import Complaints
+
+
+class Intake:
+    """Reads messages for one model."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        telemetry: Telemetry,
+        complaints: Complaints,
+        *,
+        n_feature: int,
+        restamp_after_s: float | None = None,
+    ) -> None:
+        """Say what is rejected to these.
+
+        Args:
+            decoder: of the messages.
+            telemetry: counts.
+            complaints: logs.
+            n_feature: of the model.
+            restamp_after_s: seconds that a reading's time may be ahead of its arrival before that becomes its time;
+                None leaves it.
+        """
+        self._decode, self._telemetry, self._complaints = decoder.decode, telemetry, complaints
+        self._n_feature, self._restamp_after_s = n_feature, restamp_after_s
+
+    def batch(self, messages: Sequence[Message]) -> Batch:
+        """The readings of these messages, in their order."""
+        keys: list[SeriesKey] = []
+        at: list[float] = []
+        received_at: list[float] = []
+        values: list[tuple[float, ...]] = []
+        seeds: list[int] = []
+        decode = self._decode
+        for message in messages:
+            try:
+                readings = decode(message.topic, message.payload, message.retained)
+            except PayloadError as error:
+                self._telemetry.rejected(error.reason)
+                self._complaints.add(error.reason, f"{message.topic[:80]!r}: {error}")
+                continue
+            for key, own_time, row, seed in readings:
+                if seed:
+                    seeds.append(len(keys))
+                keys.append(key)
+                at.append(message.received_at if own_time is None else own_time)
+                received_at.append(message.received_at)
+                values.append(row)
+        shape = (len(keys), self._n_feature)
+        batch = Batch(
+            keys,
+            np.array(at, np.float64),
+            np.array(received_at, np.float64),
+            np.array(values, np.float64).reshape(shape),
+            np.isin(np.arange(len(keys)), seeds) if seeds else None,
+        )
+        self._restamp(batch)
+        return batch
+
+    def _restamp(self, batch: Batch) -> None:
+        if self._restamp_after_s is None:
+            return
+        (ahead,) = np.nonzero(batch.at > batch.received_at + self._restamp_after_s)
+        if not len(ahead):
+            return
+        row = int(ahead[0])
+        late = f"{batch.keys[row].device!r} at {batch.at[row]:.3f}: its arrival is taken for its time"
+        self._complaints.add("restamped", late)
+        batch.at[ahead] = batch.received_at[ahead]
+        self._telemetry.restamped(len(ahead))
