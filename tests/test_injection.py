@@ -113,7 +113,7 @@ def readings(name: str) -> Batch:
     values = [*(20 + 0.1 * np.sin(np.arange(300))), 90.0, 90.0, 90.0]
     payloads = [json.dumps({"id": name, "v": value}).encode() for value in values]
     decoded = [decoder().decode("gateway", payload)[0] for payload in payloads]
-    at = np.asarray(1.7e9 + 60.0 * np.arange(len(values)), np.float64)
+    at = 1.7e9 + 60.0 * np.arange(len(values), dtype=np.float64)
     return Batch([one.key for one in decoded], at, at, np.array([one.values for one in decoded]))
 
 

@@ -296,6 +296,15 @@ def test_what_is_said_of_a_card_is_one_short_line(tmp_path: Path, change: dict[s
     assert str(caught.value).isprintable()
 
 
+def test_what_onnxruntime_says_of_a_file_is_one_printable_line(tmp_path: Path) -> None:
+    model = onnx.load(TINY)
+    model.graph.output[0].name = "\x1b[2J\x7f\u202e"
+    onnx.save(model, tmp_path / "a.onnx")
+    with pytest.raises(ModelError, match="onnxruntime cannot load it") as caught:
+        load_model(tmp_path / "a.onnx")
+    assert str(caught.value).isprintable()
+
+
 def test_a_hostile_file_does_not_disturb_a_model_that_runs(tmp_path: Path) -> None:
     running = load_model(TINY)
     windows, spread = np.random.default_rng(0).normal(20, 1, (5, 6, 1)).astype(np.float32), np.ones(5, np.float32)

@@ -190,7 +190,7 @@ def _open(path: Path, content: bytes) -> _Opened:
         outputs = [_Tensor(o.name, o.type, o.shape) for o in session.get_outputs()]
         return _Opened(session, session.get_modelmeta().custom_metadata_map, inputs, outputs)
     except Exception as error:  # of many types, and with no common one of its own
-        reason = " ".join(str(error).split())[:200]
+        reason = _one_line(" ".join(str(error).split()))[:200]
         raise ModelError(
             f"{path}: onnxruntime cannot load it ({reason}): the file is damaged or no ONNX model, copy it again or "
             f"{_AGAIN}"
@@ -204,7 +204,7 @@ def _outputs(card: ModelCard) -> dict[str, list[int]]:
 
 
 def _one_line(text: str) -> str:
-    """Of what a card says of itself, as much as a log wants."""
+    """Of what a file says of itself, as much as a log wants."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:_TOLD_MOST])
 
 
@@ -234,7 +234,9 @@ def _check_shapes(path: Path, opened: _Opened, card: ModelCard) -> None:
         ):
             told = ", ".join(f"{tensor.name} {tensor.type} {tensor.shape}" for tensor in found)
             promised = ", ".join(f"{name} tensor(float) {['batch', *shape]}" for name, shape in wanted.items())
-            raise ModelError(f"{path}: its {kind} are {told or 'absent'}, the card says {promised}: {_AGAIN}")
+            raise ModelError(
+                f"{path}: its {kind} are {_one_line(told) or 'absent'}, the card says {promised}: {_AGAIN}"
+            )
 
 
 def _check_golden(path: Path, forecaster: OnnxForecaster, golden: GoldenSample) -> None:
@@ -245,7 +247,7 @@ def _check_golden(path: Path, forecaster: OnnxForecaster, golden: GoldenSample) 
     try:
         away = golden.disagreement(*forecaster.forecast(golden.window, golden.spread, golden.at))
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = _one_line(" ".join(str(error).split()))[:200]
         raise ModelError(f"{path}: its golden sample cannot be run ({reason}): {_AGAIN}") from error
     if not away <= GoldenSample.TOLERANCE:
         raise ModelError(
