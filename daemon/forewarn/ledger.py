@@ -73,6 +73,7 @@ class Ledger:
 
     def _recover(self, journal: Journal) -> None:
         found = journal.recover()
+        blank, counted = self._engine.snapshot(), self._telemetry.counts()
         try:
             if found.snapshot is not None:
                 self._engine.restore(Snapshot.from_bytes(found.snapshot))
@@ -80,6 +81,10 @@ class Ledger:
             self._take_counts(json.loads(found.counts))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             journal.set_aside(str(error))
+            self._engine.restore(blank)
+            self._telemetry.take_counts(counted)
+            self.receipts.forget()
+            self._topics = []
             return
         self._resume()
         self._repeat(steps, found)

@@ -3,14 +3,18 @@
 The only importer of sqlite3. Rules that hold here:
 
 - What one call of `commit` or `save` is given is there after a crash as a whole or not at all.
-- A file with something else in it, or of another forewarn, is set aside under another name, never deleted.
+- A file with something else in it, of another forewarn, or damaged while running, is set aside under another name,
+  never deleted. One that may be read but not written is read, and left as it is.
 - What cannot be written (disk full, folder gone) is told once and is no error: the daemon goes on in memory. `commit`
   then does nothing until a `save`, which has everything in it, has succeeded.
 """
 
 import contextlib
 import logging
+import os
+import shutil
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +27,9 @@ Durability = Literal["process", "power"]
 VERSION = 2
 _BUSY_S = 1.0  # how long somebody else's lock is waited for; the loop stands still meanwhile
 _UNUSABLE = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR}  # others may be gone at the next try
+_DAMAGED = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
+_HELD = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}  # by somebody who may be writing
+_MAGIC = b"SQLite format 3\0"
 _PAGE_BYTES = 1024  # a reading that comes alone writes one page
 _CREATE = """
 CREATE TABLE IF NOT EXISTS snapshot (id INTEGER PRIMARY KEY CHECK (id = 1), saved_at REAL, data BLOB, counts TEXT);
@@ -93,24 +100,37 @@ class Journal:
         self.n_bytes = 0
         self._synchronous = {"process": "NORMAL", "power": "FULL"}[durability]
         self._connection: sqlite3.Connection | None = None
-        self._inode = -1
+        self._watched = -1  # a descriptor of the same file, closed after the connection, whose locks would go with it
+        self._size = 0
 
     # -- at the start -----------------------------------------------------------------------------------------------
 
     def recover(self) -> Recovered:
         """Everything in the file; nothing where there is none to be had."""
         try:
-            return self._read() if self.path.exists() else NOTHING
+            return self._read(self._open()) if self.path.exists() else NOTHING
         except (sqlite3.Error, OSError) as error:
             self.close()
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNUSABLE:
+            if _is_one_of(error, _UNUSABLE):
                 self.set_aside(str(error))
-            else:
-                self._fail(error, "cannot be read: starting anew")
-            return NOTHING
+                return NOTHING
+            found = NOTHING if _is_one_of(error, _HELD) else self._read_only()
+            then = "read: starting anew" if found is NOTHING else "written: going on in memory"
+            self._fail(error, f"cannot be {then}")
+            return found
 
-    def _read(self) -> Recovered:
-        connection = self._open()
+    def _read_only(self) -> Recovered:
+        """What there is in a file that cannot be written: of a copy, since SQLite writes to read what came last."""
+        with contextlib.suppress(sqlite3.Error, OSError), tempfile.TemporaryDirectory(prefix="forewarn-") as folder:
+            copy = Path(folder) / "state.sqlite"
+            shutil.copyfile(self.path, copy)
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copyfile(f"{self.path}-wal", f"{copy}-wal")
+            with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+                return self._read(connection)
+        return NOTHING
+
+    def _read(self, connection: sqlite3.Connection) -> Recovered:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             self.set_aside(f"it is of a newer forewarn, version {version}")
@@ -139,7 +159,7 @@ class Journal:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {VERSION}")
 
-    def set_aside(self, why: str) -> None:
+    def set_aside(self, why: str, then: str = "starting anew") -> None:
         """Rename a file that cannot be used."""
         self.close()
         aside = self.path.with_name(f"{self.path.name}.unusable-{time.time():.0f}")
@@ -149,9 +169,9 @@ class Journal:
                 with contextlib.suppress(FileNotFoundError):
                     self.path.with_name(self.path.name + suffix).rename(aside.with_name(aside.name + suffix))
         except OSError as error:
-            log.error("state in %s cannot be used (%s) nor renamed (%s): starting anew", self.path, why, error)  # noqa: TRY400 - the operator needs no traceback
+            log.error("state in %s cannot be used (%s) nor renamed (%s): %s", self.path, why, error, then)  # noqa: TRY400 - the operator needs no traceback
         else:
-            log.warning("state in %s cannot be used (%s): starting anew, the file is kept as %s", self.path, why, aside)
+            log.warning("state in %s cannot be used (%s): %s, the file is kept as %s", self.path, why, then, aside)
 
     # -- while running ----------------------------------------------------------------------------------------------
 
@@ -172,29 +192,42 @@ class Journal:
 
     def save(self, snapshot: bytes, counts: str = "{}", letters: Iterable[Letter] = ()) -> bool:
         """Have this snapshot and these letters, and nothing else; whether it was written."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._leave_lost_file()
-            with _transaction(self._open()) as connection:
-                connection.execute("DELETE FROM entry")
-                connection.execute("DELETE FROM outbox")
-                connection.execute(
-                    "INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?, ?)", (time.time(), snapshot, counts)
-                )
-                connection.executemany("INSERT INTO outbox VALUES (?, ?, ?, ?)", letters)
-        except (sqlite3.Error, OSError) as error:
-            self._fail(error, "cannot be written: going on in memory, trying again")
-            self.close()  # the next try opens anew
-            return False
+        for again in (True, False):
+            try:
+                self._replace(snapshot, counts, letters)
+                break
+            except (sqlite3.Error, OSError) as error:
+                damaged = again and _is_one_of(error, _DAMAGED)
+                if damaged:
+                    self.set_aside(str(error), "going on in another one")
+                    continue
+                self._fail(error, "cannot be written: going on in memory, trying again")
+                self.close()  # the next try opens anew
+                return False
         if self.failing is not None:
             log.info("state is written to %s again", self.path)
         self.failing, self.n_bytes = None, 0
         return True
 
+    def _replace(self, snapshot: bytes, counts: str, letters: Iterable[Letter]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self._connection is not None and self._is_lost():
+            self.close()
+        with _transaction(self._open()) as connection:
+            connection.execute("DELETE FROM entry")
+            connection.execute("DELETE FROM outbox")
+            connection.execute("INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?, ?)", (time.time(), snapshot, counts))
+            connection.executemany("INSERT INTO outbox VALUES (?, ?, ?, ?)", letters)
+
     def check(self) -> None:
-        """Find out whether the file that is written is still the one at its path."""
-        if self.failing is None and self._connection is not None and self._is_lost():
+        """Find out whether the file that is written is still the one at its path, and whole."""
+        if self.failing is not None or self._connection is None:
+            return
+        if self._is_lost():
             self._fail(FileNotFoundError("another file or none is in its place"), "is gone: going on in memory")
+        elif self._is_damaged():
+            self.failing = time.monotonic()
+            self.set_aside("somebody wrote into it or cut it", "going on in memory")
 
     def close(self) -> None:
         """Let go of the file."""
@@ -202,6 +235,9 @@ class Journal:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
         self._connection = None
+        if self._watched >= 0:
+            os.close(self._watched)
+            self._watched = -1
 
     # -- the file ---------------------------------------------------------------------------------------------------
 
@@ -214,23 +250,29 @@ class Journal:
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
                 self._upgrade(connection)
-            self._inode = self.path.stat().st_ino
+            self._watched = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            self._size = os.fstat(self._watched).st_size
         return self._connection
 
     def _is_lost(self) -> bool:
         try:
-            return self.path.stat().st_ino != self._inode
+            return self._watched < 0 or not os.path.samestat(self.path.stat(), os.fstat(self._watched))
         except OSError:
             return True
 
-    def _leave_lost_file(self) -> None:
-        if self._connection is not None and self._is_lost():
-            self.close()
+    def _is_damaged(self) -> bool:
+        """SQLite, which has the first page in memory, would not notice; its files never become shorter."""
+        before, self._size = self._size, os.fstat(self._watched).st_size
+        return self._size < before or os.pread(self._watched, len(_MAGIC), 0) != _MAGIC
 
     def _fail(self, error: Exception, then: str) -> None:
         if self.failing is None:
             log.error("state in %s (%s) %s", self.path, error, then)
             self.failing = time.monotonic()
+
+
+def _is_one_of(error: Exception, codes: set[int]) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in codes
 
 
 def _select(table: str) -> str:

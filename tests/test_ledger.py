@@ -1,0 +1,176 @@
+"""The ledger: a new one on the same file is where the last one was, and one that fails costs nothing else."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from forewarn import ledger
+from forewarn.adapters.journal import Journal
+from forewarn.adapters.telemetry import Telemetry
+from forewarn.core.engine import Engine
+from forewarn.core.records import Tick
+from forewarn.core.rules import Limits, Rules
+from forewarn.inbox import Message
+from forewarn.ledger import Ledger
+from forewarn.messages import Outgoing
+from tests.core.streams import Row, batch, stream
+from tests.forecasters import HalfTrend, card
+
+RULES = Rules(detector="residual", silent_min_s=20.0, limits=(Limits(limit_above=22.0),))
+MESSAGE = Message("t", b"1", 0.0, retained=False, mid=3)
+
+
+class Life:
+    """One process: an engine, its counts and its ledger on a file."""
+
+    def __init__(self, file: Path | None, *, model: HalfTrend | None = None, enters: bool = True) -> None:
+        self.engine = Engine(model or HalfTrend(), RULES)
+        self.telemetry = Telemetry(version="0", fleet=self.engine.fleet, max_devices=10)
+        self.journal = None if file is None else Journal(file)
+        self.ledger = Ledger(self.journal, self.engine, self.telemetry, enters=enters, max_letters=1000)
+
+    def give(self, rows: Sequence[Row]) -> None:
+        """Judge and enter, as the service does; a tick after each batch."""
+        step = batch(rows)
+        verdicts = self.engine.ingest(step)
+        self.telemetry.repeated(verdicts)
+        for event in verdicts.events:
+            self.telemetry.event(event)
+        self.ledger.enter(step, [MESSAGE], [Outgoing("alert", str(i)) for i in range(len(verdicts.events))])
+        tick = Tick(rows[-1].received_at + 5000.0, rows[0].received_at)
+        if events := self.engine.tick(*tick):
+            for event in events:
+                self.telemetry.event(event)
+            self.ledger.enter(tick, (), [Outgoing("silent", str(i)) for i in range(len(events))])
+
+    def end(self) -> None:
+        """Kill it: nothing is written any more."""
+        if self.journal is not None:
+            self.journal.close()
+
+    def state(self) -> tuple[bytes, str, list[tuple[str, str]], bytes, int]:
+        """Everything that must outlive it."""
+        letters = [(letter.topic, letter.payload) for letter in self.ledger.outbox]
+        counts = json.dumps(self.telemetry.counts(), sort_keys=True)
+        receipts = self.ledger.receipts.to_bytes()
+        return self.engine.snapshot().to_bytes(), counts, letters, receipts, self.telemetry.active_alerts
+
+
+def parts(seed: int, n: int = 300, size: int = 25) -> list[list[Row]]:
+    rows = stream(seed, n=n)
+    return [rows[i : i + size] for i in range(0, n, size)]
+
+
+@given(seed=st.integers(0, 1000), deaths=st.sets(st.integers(0, 11)), saves=st.sets(st.integers(0, 11)))
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_lives_that_end_anywhere_are_as_one_to_the_bit(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, deaths: set[int], saves: set[int]
+) -> None:
+    file = tmp_path_factory.mktemp("state") / "state.sqlite"
+    whole, life = Life(None), Life(file)
+    for i, rows in enumerate(parts(seed)):
+        whole.give(rows)
+        life.give(rows)
+        if i in saves:
+            life.ledger.save()
+        if i in deaths:
+            life.end()
+            life = Life(file)
+    life.end()
+    assert Life(file).state() == whole.state()
+
+
+def test_ticks_are_among_what_is_repeated(tmp_path: Path) -> None:
+    life = Life(tmp_path / "state.sqlite")
+    for rows in parts(1):
+        life.give(rows)
+    assert any(letter.topic == "silent" for letter in life.ledger.outbox)
+
+
+def test_what_was_delivered_is_told_no_more(tmp_path: Path) -> None:
+    life = Life(tmp_path / "state.sqlite")
+    for rows in parts(1):
+        life.give(rows)
+    letters = list(life.ledger.outbox.due())
+    for mid, letter in enumerate(letters, 1):
+        life.ledger.outbox.sent(letter, mid)
+    life.ledger.outbox.acknowledged([1, 2])
+    life.ledger.tend(300.0)
+    life.end()
+    assert list(Life(tmp_path / "state.sqlite").ledger.outbox) == letters[2:]
+
+
+def test_topics_that_are_wanted_no_more_are_known_after_a_restart(tmp_path: Path) -> None:
+    life = Life(tmp_path / "state.sqlite")
+    assert life.ledger.unwanted(["a/#", "b/#"]) == []
+    life.ledger.close()
+    life = Life(tmp_path / "state.sqlite")
+    assert life.ledger.unwanted(["b/#"]) == ["a/#"]
+    assert life.ledger.unwanted(["b/#"]) == []
+
+
+def test_a_file_that_fails_is_written_again_with_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "state"
+    life, whole = Life(folder / "state.sqlite"), Life(None)
+    cut = parts(2)
+    for one in (life, whole):
+        one.give(cut[0])
+    life.ledger.tend(300.0)
+    assert life.ledger.failing  # the folder is made by a snapshot alone
+    folder.write_text("a file in place of the folder")
+    monkeypatch.setattr(ledger, "RETRY_S", 0.0)
+    for one in (life, whole):
+        one.give(cut[1])
+    life.ledger.tend(300.0)
+    assert life.ledger.failing
+    folder.unlink()
+    life.ledger.tend(300.0)
+    assert not life.ledger.failing
+    for one in (life, whole):
+        one.give(cut[2])
+    life.end()
+    assert Life(folder / "state.sqlite").state() == whole.state()
+
+
+def test_a_snapshot_of_another_model_is_set_aside(tmp_path: Path) -> None:
+    life = Life(tmp_path / "state.sqlite")
+    life.give(parts(1)[0])
+    life.ledger.close()
+    other = Life(tmp_path / "state.sqlite", model=HalfTrend(card(features=("humidity",))))
+    assert other.engine.fleet().keys == ()
+    assert len(list(tmp_path.glob("*.unusable-*"))) == 1
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        "garbage",
+        "[]",
+        "5",
+        '{"receipts": 5}',
+        '{"receipts": "xy"}',
+        '{"telemetry": {"received": "many"}}',
+        '{"topics": 5}',
+        '{"telemetry": {"received": 1, "evicted": 0, "outcomes": 5, "rejected": {}, "events": []}}',
+    ],
+)
+def test_counts_that_are_none_are_set_aside_with_their_file(tmp_path: Path, counts: str) -> None:
+    life = Life(tmp_path / "state.sqlite")
+    life.give(parts(1)[0])
+    assert life.journal is not None
+    life.journal.save(life.engine.snapshot().to_bytes(), counts)
+    life.end()
+    other, fresh = Life(tmp_path / "state.sqlite"), Life(None)
+    assert len(list(tmp_path.glob("*.unusable-*"))) == 1
+    assert other.state() == fresh.state()
+
+
+def test_without_entries_only_a_snapshot_is_kept(tmp_path: Path) -> None:
+    life = Life(tmp_path / "state.sqlite", enters=False)
+    life.give(parts(1)[0])
+    life.end()
+    assert Life(tmp_path / "state.sqlite").engine.fleet().keys == ()
