@@ -66,6 +66,14 @@ class Torrent:
         self._sender.join(timeout_s)
         assert not self._sender.is_alive(), f"{self.sent} readings sent"
 
+    def stop(self) -> None:
+        """Send no more, and wait until the broker has taken what was sent."""
+        self._stop.set()
+        self._sender.join()
+        deadline = time.monotonic() + 20
+        while 0 < self.acknowledged < self.sent and time.monotonic() < deadline:
+            time.sleep(0.01)
+
     def __enter__(self) -> Self:
         self._wire.__enter__()
         self._reader.start()
@@ -73,11 +81,7 @@ class Torrent:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._stop.set()
-        self._sender.join()
-        deadline = time.monotonic() + 20
-        while 0 < self.acknowledged < self.sent and time.monotonic() < deadline:
-            time.sleep(0.01)
+        self.stop()
         self._wire.socket.shutdown(socket.SHUT_RD)
         self._reader.join()
         self._wire.__exit__(kind, error, at)

@@ -18,6 +18,12 @@ from tests.daemons import INSTANCE, DaemonProcess, settings_file
 
 READINGS, DEVICES, RATE, ROUNDS = (50_000, 200, 150.0, 3) if LONG else (4_000, 40, 150.0, 1)
 KEEPALIVE_S = 5.0
+PLAIN = """
+[[inputs]]
+topic = "sensors/{device}/{metric}"
+[faults]
+silent = false
+"""
 
 
 class Place(NamedTuple):
@@ -84,7 +90,7 @@ BROKER: list[Fault] = [restart, kill]
 def broker() -> Iterator[Mosquitto]:
     if mosquitto_path() is None:
         pytest.skip("Mosquitto is not installed")
-    one = Mosquitto(["max_queued_messages 0", "max_inflight_messages 200"], keeps=True)
+    one = Mosquitto(["max_queued_messages 0", "max_inflight_messages 4000"], keeps=True)
     one.start()
     yield one
     one.close()
@@ -138,6 +144,28 @@ def test_a_daemon_with_failing_connections_says_what_one_says_without(
     assert other_alerts == alerts
     assert other_state == state
     sys.stdout.write(f"{READINGS} readings, {len(faults) * ROUNDS} faults, {len(alerts)} alert messages, all the same\n")
+
+
+def test_readings_whose_arrival_is_their_time_are_counted_once_over_lost_connections(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
+    with Proxy(broker) as proxy:
+        settings = config(tmp_path, proxy)
+        settings.write_text(settings.read_text().replace(EXTRA, PLAIN))
+        n = 3 * READINGS
+        readings = [Reading(one.topic, re.findall(r"[\d.]+", one.payload)[-1]) for one in numbered(n, DEVICES)]
+        with DaemonProcess(settings) as daemon, Publisher(broker, readings, 1e6) as publisher:
+            while judged(daemon) < n and publisher.sent:
+                time.sleep(0.05)
+                proxy.cut()
+                time.sleep(0.6)
+            publisher.wait(60)
+            wait_until_judged(daemon, n, 60)
+            time.sleep(0.5)
+            assert daemon.sample("forewarn_readings_received_total") == n
+            again = daemon.sample("forewarn_redelivered_total")
+            lost = daemon.sample("forewarn_mqtt_reconnects_total")
+    sys.stdout.write(f"{n} readings, {lost:.0f} lost connections, {again:.0f} messages came again\n")
 
 
 def test_alerts_that_could_not_leave_before_the_daemon_was_killed_leave_after(

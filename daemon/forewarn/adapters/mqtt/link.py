@@ -8,7 +8,8 @@ Rules that hold here:
 - A message of QoS 1 is acknowledged at the turn after the one that handed it over, when it has been worked on. Until
   then it waits in the inbox, so that the socket is read and the connection kept alive however much comes.
 - Whatever a broker says, `turn` does not raise. A connection that is lost, or that is not answered, is tried again with
-  jittered exponential backoff, for ever; the backoff starts anew only after a connection that lasted.
+  jittered exponential backoff, for ever; the backoff starts anew only after a connection that lasted. Neither the
+  backoff nor the wait for an answer is longer than a keepalive, so that after any fault the link is back within two.
 - Nothing is sent before the broker has accepted the connection, and what waits to be sent is bounded.
 """
 
@@ -148,6 +149,14 @@ class MqttLink:
         """Messages of QoS 1 that wait for the broker."""
         return len(self._waiting)
 
+    @property
+    def _backoff_most_s(self) -> float:
+        return min(BACKOFF_MOST_S, self.broker.keepalive_s)
+
+    @property
+    def _answer_s(self) -> float:
+        return min(ANSWER_S, self.broker.keepalive_s)
+
     # -- the service's side -----------------------------------------------------------------------------------------
 
     def turn(self, timeout_s: float) -> list[Message]:
@@ -160,7 +169,7 @@ class MqttLink:
             self._give_up(f"says what cannot be understood ({error!r})")
             return []
         if self._awaited and time.monotonic() > self._answer_by:
-            self._give_up(f"gives no answer within {ANSWER_S:g} s{hint(self.broker)}")
+            self._give_up(f"gives no answer within {self._answer_s:g} s{hint(self.broker)}")
         return messages
 
     def _serve(self, timeout_s: float) -> list[Message]:
@@ -266,7 +275,7 @@ class MqttLink:
             self._wait(min(timeout_s, pause))
             return False
         self._next_try_at = time.monotonic() + self._backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-        self._backoff_s = min(2 * self._backoff_s, BACKOFF_MOST_S)
+        self._backoff_s = min(2 * self._backoff_s, self._backoff_most_s)
         self._inflow = Inflow(five=self.broker.protocol == "5", most=self._max_payload_bytes)
         self._to_acknowledge.clear()
         self._awaited = True
@@ -281,7 +290,7 @@ class MqttLink:
             self._complain(str(error))
         except (OSError, ValueError, struct.error) as error:
             self._complain(f"cannot be reached ({error})")
-        self._answer_by = time.monotonic() + ANSWER_S
+        self._answer_by = time.monotonic() + self._answer_s
         if self._closing:
             self._client.hang_up()
 
@@ -294,7 +303,7 @@ class MqttLink:
         """Log the same trouble once, not at each try."""
         if text != self._complaint and not self._closing:
             self._complaint = text
-            log.warning("broker %s %s; trying again, at least every %.0f s", self.broker, text, BACKOFF_MOST_S)
+            log.warning("broker %s %s; trying again, at least every %.0f s", self.broker, text, self._backoff_most_s)
 
     def _wait(self, timeout_s: float) -> tuple[bool, bool]:
         """Wait for the socket or a wake: whether it can be read and written."""
@@ -333,7 +342,9 @@ class MqttLink:
         if self._session is not None:
             if not flags.session_present:
                 self._session.lost()
-            elif self._session.unwanted:
+            else:
+                self.inbox.give_back()
+            if flags.session_present and self._session.unwanted:
                 self._client.unsubscribe(self._session.unwanted)
         self._client.subscribe(subscriptions(self.broker, self._topics, self._qos))
 
@@ -352,7 +363,7 @@ class MqttLink:
             self._complain(self._client.why_ended(reason, self.broker))
         if self.subscribed and not self._closing:
             log.warning("connection to %s lost: %s", self.broker, reason)
-        if self.subscribed and time.monotonic() - self._subscribed_at > BACKOFF_MOST_S:
+        if self.subscribed and time.monotonic() - self._subscribed_at > self._backoff_most_s:
             self._backoff_s = BACKOFF_FIRST_S
         self.subscribed = self._awaited = False
 

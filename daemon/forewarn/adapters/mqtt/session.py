@@ -117,6 +117,9 @@ class FedClient(Client):
             data = b""
         if not data:
             self.loop_read()
+            return data
+        # Whatever comes is a sign of life: the answer to a ping may be a long way behind a flood of messages.
+        self._ping_t = 0.0
         return data
 
     def _send_publish(self, *args: Any, **kwargs: Any) -> MQTTErrorCode:  # noqa: ANN401 - as they come
