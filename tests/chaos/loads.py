@@ -33,7 +33,9 @@ class Torrent:
         acknowledged: of QoS 1, readings that the broker has taken.
     """
 
-    def __init__(self, broker: BrokerProcess, packets: Iterable[bytes], rate: float, client_id: str = "torrent") -> None:
+    def __init__(
+        self, broker: BrokerProcess, packets: Iterable[bytes], rate: float, client_id: str = "torrent"
+    ) -> None:
         self._wire = Wire(broker.host, broker.port, client_id)
         self._packets, self._rate = packets, rate
         self.sent = self.acknowledged = 0
@@ -52,8 +54,13 @@ class Torrent:
             chosen = list(itertools.islice(packets, min(due, 1000)))
             if not chosen:
                 return
-            self._wire.send(b"".join(chosen))
-            self.sent += len(chosen)
+            self.send(chosen)
+
+    def send(self, packets: Iterable[bytes]) -> None:
+        """Send packets now."""
+        chosen = list(packets)
+        self._wire.send(b"".join(chosen))
+        self.sent += len(chosen)
 
     def _read(self) -> None:
         n_byte = 0
@@ -87,12 +94,17 @@ class Torrent:
         self._wire.__exit__(kind, error, at)
 
 
-def packets(n_device: int, qos: int, *, name: str = "d", first: int = 0) -> Iterator[bytes]:
-    """Readings round the devices without end, each ten seconds after the device's last, from the `first`-th turn on."""
-    noise = np.random.default_rng(first).normal(4.0, 0.2, 1000).round(3).tolist()
-    topics = [f"sensors/{name}{device}/temperature" for device in range(n_device)]
+def packets(n_device: int, qos: int, *, n_value: int = 1, first: int = 0) -> Iterator[bytes]:
+    """Messages round the devices without end, each ten seconds after the device's last, from the `first`-th turn on.
+
+    With more than one value, they are called `value`, `value1`, and so on.
+    """
+    noise = np.random.default_rng(first).normal(4.0, 0.2, (1000, n_value)).round(3).tolist()
+    names = ["value", *(f"value{i}" for i in range(1, n_value))]
+    values = [json.dumps(dict(zip(names, row, strict=True)))[1:] for row in noise]
+    topics = [f"sensors/d{device}/temperature" for device in range(n_device)]
     for i in itertools.count():
-        payload = json.dumps({"time": STARTED_AT + 10.0 * (first + i // n_device), "value": noise[i % 1000]}).encode()
+        payload = f'{{"time": {STARTED_AT + 10.0 * (first + i // n_device)}, {values[i % 1000]}'.encode()
         yield publish_packet(topics[i % n_device], payload, 1 + i % _MIDS if qos else 0)
 
 

@@ -119,9 +119,7 @@ class Proxy:
             link = _Link(near, far)
             link.dead = {id(way) for way in (self.out, self.back) if way.hole}
             self._links.add(link)
-            await asyncio.gather(
-                self._pump(reader, far, self.out, link), self._pump(far_reader, near, self.back, link)
-            )
+            await asyncio.gather(self._pump(reader, far, self.out, link), self._pump(far_reader, near, self.back, link))
             self._links.discard(link)
             link.abort()
         finally:

@@ -143,7 +143,9 @@ def test_a_daemon_with_failing_connections_says_what_one_says_without(
     other_state, other_alerts = run(tmp_path / "failing", broker, faults * ROUNDS)
     assert other_alerts == alerts
     assert other_state == state
-    sys.stdout.write(f"{READINGS} readings, {len(faults) * ROUNDS} faults, {len(alerts)} alert messages, all the same\n")
+    sys.stdout.write(
+        f"{READINGS} readings, {len(faults) * ROUNDS} faults, {len(alerts)} alert messages, all the same\n"
+    )
 
 
 def test_readings_whose_arrival_is_their_time_are_counted_once_over_lost_connections(
