@@ -282,6 +282,18 @@ def test_a_broker_whose_messages_keep_coming_is_not_left_for_its_silence_on_ping
         assert mine.subscribed
 
 
+def test_less_is_handed_over_at_once_where_the_work_on_it_takes_long(link: Links) -> None:
+    mine = link(SimpleNamespace(host=HOST, port=free_port()))
+    for worked_s, at_once in ((0.15, 1024), (9.0, 512), (0.05, 512), (0.0, 1024), (0.0, 2048), (0.0, 2048)):
+        mine._handed_over_at = time.monotonic() - worked_s
+        mine._pace()
+        assert mine._at_once == at_once
+    for _ in range(20):
+        mine._handed_over_at = time.monotonic() - 1.0
+        mine._pace()
+    assert mine._at_once == 16
+
+
 def test_neither_an_answer_nor_another_try_is_waited_for_longer_than_a_keepalive(
     link: Links, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,30 +18,22 @@ from tests.daemons import DaemonProcess, settings_file
 
 INPUT = """
 [[inputs]]
-topic = "sensors/{device}/+"
+topic = "sensors/{{device}}/+"
 dialect = "json"
 time = "time"
 [inputs.values]
 value = "value"
-value1 = "value1"
-value2 = "value2"
-value3 = "value3"
-value4 = "value4"
-value5 = "value5"
-value6 = "value6"
-value7 = "value7"
-value8 = "value8"
-value9 = "value9"
+{values}
 [faults]
 silent = false
 """
-VALUES = 10
+VALUES = 50
 """In each message, so that the daemon, not the broker or the publisher, is what is too slow."""
-SECONDS = 60.0 if LONG else 3.0
-DEVICES = 200
-PROBED = 10_000
+SECONDS = 60.0 if LONG else 2.0
+DEVICES = 20
+PROBED = 4_000
 MOST_GROWTH_MB = 60.0
-"""An inbox of 5,000 messages, a socket's worth of others, a batch, and what the allocators keep of them."""
+"""An inbox of 500 messages, a socket's worth of others, a batch, and what the allocators keep of them."""
 
 
 class Watch:
@@ -96,11 +88,12 @@ def broker() -> Iterator[Mosquitto]:
 
 
 def config(folder: Path, broker: Mosquitto, qos: int, drop: str) -> Path:
-    path = settings_file(folder, broker, INPUT)
+    values = "\n".join(f'value{i} = "value{i}"' for i in range(1, VALUES))
+    path = settings_file(folder, broker, INPUT.format(values=values))
     text = path.read_text().replace("[mqtt]\n", f"[mqtt]\nqos = {qos}\nkeepalive_s = 5\n")
     path.write_text(
         text.replace("forecast = true", "forecast = false")
-        + f'[limits]\nmax_inbox = 5000\nmax_queue = 5000\ndrop = "{drop}"\n'
+        + f'[limits]\nmax_inbox = 500\nmax_queue = 5000\ndrop = "{drop}"\n'
     )
     return path
 
@@ -110,6 +103,7 @@ def load(daemon: DaemonProcess, broker: Mosquitto, qos: int) -> Loaded:
     stream = packets(DEVICES, qos, n_value=VALUES)
     with Torrent(broker, itertools.islice(stream, PROBED), 1e6) as torrent:
         daemon.wait_for_sample("forewarn_readings_total", 1)
+        time.sleep(1.0)
         begun, before = time.monotonic(), judged(daemon)
         time.sleep(1.0)
         capacity = (judged(daemon) - before) / VALUES / (time.monotonic() - begun)
@@ -150,7 +144,7 @@ def test_too_many_readings_of_qos_0_are_dropped_and_counted(tmp_path: Path, brok
         found = load(daemon, broker, 0)
         dropped = daemon.sample("forewarn_dropped_total", queue="inbox")
         say(found, f"QoS 0, drop {drop}", dropped)
-        assert dropped > 0.3 * (found.sent - PROBED)
+        assert dropped > 0.5 * (found.sent - PROBED)
         assert found.grown_mb < MOST_GROWTH_MB
         assert found.current_s < 10.0
         assert daemon.sample("forewarn_mqtt_reconnects_total") == 0

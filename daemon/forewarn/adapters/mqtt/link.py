@@ -15,6 +15,7 @@ Rules that hold here:
 
 import contextlib
 import logging
+import math
 import os
 import random
 import select
@@ -48,8 +49,10 @@ from forewarn.wire import Inflow
 log = logging.getLogger(__name__)
 
 BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.5, 30.0
-MOST_AT_ONCE = 2048  # messages that are handed over together
-_READS = 16  # of a socket in one turn
+LEAST_AT_ONCE, MOST_AT_ONCE = 16, 2048  # messages that are handed over together
+WORK_S = 0.1  # for what is handed over together: the link stands still meanwhile
+_READS = 64  # of a socket in one turn: several times what is worked on meanwhile
+_MUCH, _MORE_MS = 16_384, 1.0
 _USUAL_INBOX = 20_000
 
 
@@ -112,7 +115,7 @@ class MqttLink:
         self.subscribed = False
         self.connects = 0
         self.dropped = 0
-        self.inbox = inbox or Inbox(_USUAL_INBOX)
+        self.inbox = Inbox(_USUAL_INBOX) if inbox is None else inbox  # an empty one is false
         self._clock = clock or SteadyClock()
         self._session = session
         self._waiting: set[int] = set()
@@ -121,6 +124,7 @@ class MqttLink:
         self._qos = qos
         self._max_payload_bytes = max_payload_bytes
         self._to_acknowledge: list[int] = []
+        self._at_once, self._handed_over_at = MOST_AT_ONCE, math.inf
         self._max_unsent = max_unacknowledged
         self._closing = False
         self._awaited = False  # the broker's answers to CONNECT and SUBSCRIBE
@@ -174,6 +178,7 @@ class MqttLink:
 
     def _serve(self, timeout_s: float) -> list[Message]:
         client = self._client
+        self._pace()
         self._acknowledge()
         readable, writable = self._wait(0.0 if len(self.inbox) else timeout_s)
         if writable:
@@ -181,9 +186,18 @@ class MqttLink:
         if readable and not self.inbox.full:
             self._receive()
         client.loop_misc()
-        messages = self.inbox.take(MOST_AT_ONCE)
+        messages = self.inbox.take(self._at_once)
+        self._handed_over_at = time.monotonic() if messages else math.inf
         self._to_acknowledge += [m.mid for m in messages if m.mid and m.connection == self.connects]
         return messages
+
+    def _pace(self) -> None:
+        """Hand over less where the work on the last messages took long."""
+        worked_s = time.monotonic() - self._handed_over_at
+        if worked_s > WORK_S:
+            self._at_once = max(LEAST_AT_ONCE, self._at_once // 2)
+        elif 0 < worked_s < WORK_S / 4:
+            self._at_once = min(MOST_AT_ONCE, self._at_once * 2)
 
     def wake(self) -> None:
         """End the present or next wait of `turn`. May be called from a signal handler."""
@@ -237,14 +251,20 @@ class MqttLink:
         return self.unacknowledged == 0
 
     def _receive(self) -> None:
-        """Read what has come, so much at most, and put the messages that are complete into the inbox."""
+        """Read what has come, so much at most, and put the messages that are complete into the inbox.
+
+        What a socket holds is less than a broker may have to say: where a lot came, the rest is waited for, for a
+        moment, so that it is the inbox that too much of it ends in, not an unseen buffer.
+        """
+        came = 0
         for _ in range(_READS):
             data = self._client.receive()
+            came += len(data)
             publishes, others = self._inflow.feed(data)
             for packet in others:
                 self._client.give(packet)
             self.inbox.put(self._message(*publish) for publish in publishes)
-            if len(data) < READ_BYTES:
+            if not data or (len(data) < READ_BYTES and (came < _MUCH or not self._poll.poll(_MORE_MS))):
                 return
 
     def _message(self, topic: bytes, payload: bytes, mid: int, retain: bool, dup: bool) -> Message:
