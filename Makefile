@@ -1,6 +1,8 @@
 # make demo   a broker, a simulated fleet and the daemon, live, on a machine that has only Python 3.11+
 # make test   the whole suite (installs the training extra with the CPU build of torch)
 # make lint   ruff, mypy strict, import-linter
+# make chaos  the long forms of the tests of tests/chaos (about an hour), with their figures
+# make bench-journal   what the journal costs, by durability and QoS
 # make quality   measures the alerts on public data and writes the tables in docs (half an hour; ARGS="nab quiet" for parts)
 
 PYTHON ?= python3
@@ -10,7 +12,7 @@ BIN := .venv/bin
 TORCH := torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cpu --retries 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench quality clean
+.PHONY: help demo test lint bench bench-journal chaos quality clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -43,6 +45,12 @@ lint: .venv/test
 
 bench: .venv/test
 	$(BIN)/python -m tests.bench.throughput $(ARGS)
+
+bench-journal: .venv/test
+	$(BIN)/python -m tests.bench.journal $(ARGS)
+
+chaos: .venv/test
+	CHAOS=long $(BIN)/python -m pytest tests/chaos -s --timeout 7200 $(ARGS)
 
 .venv/quality: .venv/test
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[quality]' -c constraints.txt

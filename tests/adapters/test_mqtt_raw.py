@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from forewarn.adapters.mqtt import client as client_module
 from forewarn.adapters.mqtt import link as link_module
 from forewarn.adapters.mqtt.client import MqttClient
+from forewarn.adapters.mqtt.link import LastWill, MqttLink
 from forewarn.adapters.mqtt.session import Broker, BrokerError
 from forewarn.demo.broker import HOST, free_port
+from forewarn.inbox import Inbox
 from tests import raw_broker as raw
 from tests.brokers import Mosquitto
 from tests.links import Links, Version, address, busy, connected, lines, turning
@@ -280,6 +282,22 @@ def test_a_broker_whose_messages_keep_coming_is_not_left_for_its_silence_on_ping
         mine = connected(link(broker, keepalive_s=1))
         turning(mine, lambda messages: len(messages) == 8)
         assert mine.subscribed
+
+
+def test_an_inbox_that_is_given_is_the_one_that_is_used() -> None:
+    inbox = Inbox(3)
+    link = MqttLink(
+        Broker(HOST, free_port()),
+        client_id="test",
+        subscriptions=["in/#"],
+        qos=0,
+        last_will=LastWill("status", "offline"),
+        max_unacknowledged=1,
+        max_payload_bytes=1,
+        inbox=inbox,
+    )
+    assert link.inbox is inbox
+    link.close(0.0)
 
 
 def test_less_is_handed_over_at_once_where_the_work_on_it_takes_long(link: Links) -> None:

@@ -1,6 +1,7 @@
 """What the journal costs: readings a second and bytes written, by durability, QoS and what a broker has under way.
 
-Candidates take turns, each in a fresh process on a core of its own; medians are printed. `python -m tests.bench.journal`.
+Candidates take turns, each in a fresh process on a core of its own; medians are printed. Run as
+`python -m tests.bench.journal`.
 Bytes are what the process hands to the file system (`wchar`) and what reaches the disk's queue (`write_bytes`).
 """
 
@@ -17,7 +18,7 @@ from typing import NamedTuple
 
 from tests.bench.measured import split_cores
 from tests.brokers import Mosquitto
-from tests.chaos.loads import Torrent, judged, packets, wait_until_judged
+from tests.chaos.loads import Torrent, packets, wait_until_judged
 from tests.daemons import DaemonProcess, settings_file
 
 DEVICES = 1_000

@@ -131,7 +131,7 @@ def rss_mb(daemon: DaemonProcess) -> float:
 
 def n_descriptor(daemon: DaemonProcess) -> int:
     """Open files and sockets."""
-    return len(os.listdir(f"/proc/{daemon.process.pid}/fd"))
+    return sum(1 for _ in Path(f"/proc/{daemon.process.pid}/fd").iterdir())
 
 
 def slope(at: list[float], values: list[float]) -> float:

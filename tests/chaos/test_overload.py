@@ -134,7 +134,8 @@ def wait_until_settled(daemon: DaemonProcess, n: int) -> None:
 def say(found: Loaded, how: str, dropped: float) -> None:
     sys.stdout.write(
         f"{how}: {found.rate:,.0f} messages/s at a capacity of {found.capacity:,.0f} for {SECONDS:.0f} s; "
-        f"{dropped:,.0f} of {found.sent:,} dropped, RSS +{found.grown_mb:.1f} MB at most, current {found.current_s:.1f} s after the end\n"
+        f"{dropped:,.0f} of {found.sent:,} dropped, RSS +{found.grown_mb:.1f} MB at most, "
+        f"current {found.current_s:.1f} s after the end\n"
     )
 
 

@@ -183,7 +183,9 @@ class MqttLink:
         readable, writable = self._wait(0.0 if len(self.inbox) else timeout_s)
         if writable:
             client.loop_write()
-        if readable and not self.inbox.full:
+        if readable and self.inbox.full:
+            client.heard()
+        elif readable:
             self._receive()
         client.loop_misc()
         messages = self.inbox.take(self._at_once)

@@ -118,9 +118,12 @@ class FedClient(Client):
         if not data:
             self.loop_read()
             return data
-        # Whatever comes is a sign of life: the answer to a ping may be a long way behind a flood of messages.
-        self._ping_t = 0.0
+        self.heard()
         return data
+
+    def heard(self) -> None:
+        """Something came: a sign of life. The answer to a ping may be a long way behind a flood of messages."""
+        self._ping_t = 0.0
 
     def _send_publish(self, *args: Any, **kwargs: Any) -> MQTTErrorCode:  # noqa: ANN401 - as they come
         # paho would send between CONNECT and its answer, in the worst case before CONNECT, which another thread sends.
