@@ -3,6 +3,8 @@
 # make lint   ruff, mypy strict, import-linter
 # make fuzz   200,000 damaged inputs for everything that reads what others wrote, some two minutes (ARGS="--seed 5")
 # make locks   writes requirements.lock and requirements-training.lock anew
+# make chaos  the long forms of the tests of tests/chaos (about an hour), with their figures
+# make bench-journal   what the journal costs, by durability and QoS
 # make quality   measures the alerts on public data and writes the tables in docs (half an hour; ARGS="nab quiet" for parts)
 
 PYTHON ?= python3
@@ -12,7 +14,7 @@ BIN := .venv/bin
 TORCH := torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cpu --retries 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench fuzz locks quality clean
+.PHONY: help demo test lint bench bench-journal chaos fuzz locks quality clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -52,6 +54,12 @@ fuzz: .venv/test
 locks: .venv/ok
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 	UV=$(BIN)/uv .ci/locks
+
+bench-journal: .venv/test
+	$(BIN)/python -m tests.bench.journal $(ARGS)
+
+chaos: .venv/test
+	CHAOS=long $(BIN)/python -m pytest tests/chaos -s --timeout 7200 $(ARGS)
 
 .venv/quality: .venv/test
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[quality]' -c constraints.txt

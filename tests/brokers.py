@@ -46,18 +46,20 @@ def mosquitto_path() -> str | None:
 
 
 class Mosquitto:
-    """A Mosquitto without persistence or password, on loopback.
+    """A Mosquitto without password, on loopback.
 
     Args:
         settings: further lines of its configuration file.
+        keeps: whether it writes down, each second and at its end, what it has not delivered.
     """
 
     name = "mosquitto"
     host = HOST
 
-    def __init__(self, settings: Sequence[str] = ()) -> None:
+    def __init__(self, settings: Sequence[str] = (), *, keeps: bool = False) -> None:
         self.port = free_port()
         self._settings = settings
+        self._keeps = keeps
         self._folder = tempfile.TemporaryDirectory(prefix="forewarn-mosquitto-")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -66,7 +68,9 @@ class Mosquitto:
         if program is None:
             raise FileNotFoundError(MISSING_MOSQUITTO)
         config = Path(self._folder.name) / "mosquitto.conf"
-        lines = [f"listener {self.port} {self.host}", "allow_anonymous true", "persistence false", *self._settings]
+        lines = [f"listener {self.port} {self.host}", "allow_anonymous true", *self._settings]
+        kept = [f"persistence_location {self._folder.name}/", "autosave_interval 1", "user root"]
+        lines += ["persistence true", *kept] if self._keeps else ["persistence false"]
         config.write_text("\n".join(lines) + "\n")
         with (Path(self._folder.name) / "log").open("wb") as log:
             self._process = subprocess.Popen([program, "-c", str(config)], stdout=log, stderr=log)
@@ -77,6 +81,12 @@ class Mosquitto:
             self._process.terminate()
             self._process.wait()
             self._process = None
+
+    def kill(self) -> None:
+        """End it without a chance to write anything down."""
+        if self._process is not None:
+            self._process.kill()
+            self.stop()
 
     def restart(self) -> None:
         self.stop()
@@ -135,15 +145,19 @@ class Subscriber:
     Args:
         broker: where to.
         topics: the filters, each at QoS 1.
+        client_id: with one, the broker keeps what comes while the connection is lost.
     """
 
-    def __init__(self, broker: BrokerProcess, *topics: str) -> None:
+    def __init__(self, broker: BrokerProcess, *topics: str, client_id: str = "") -> None:
         self.messages: list[Message] = []
         self._changed = threading.Condition()
         self._subscribed = threading.Event()
         self._broker = broker
         self._topics = [(topic, 1) for topic in topics or ("#",)]
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id, clean_session=not client_id, protocol=paho.MQTTv311
+        )
+        self._client.reconnect_delay_set(1, 1)
         self._client.on_connect = lambda client, *_: client.subscribe(self._topics)
         self._client.on_subscribe = lambda *_: self._subscribed.set()
         self._client.on_message = self._collect

@@ -68,3 +68,13 @@ def test_nothing_is_lost_but_what_is_counted(steps: list[tuple[bool, int]], most
     assert topics(taken) == sorted(topics(taken))
     assert len(taken) + inbox.dropped == len(steps)
     assert {int(m.topic) for m in taken if m.mid} == {i for i, (is_one, _) in enumerate(steps) if is_one}
+
+
+def test_messages_of_qos_1_can_be_given_back_and_their_room_is_free_again() -> None:
+    inbox = Inbox(3)
+    inbox.put(message(i, mid=i if i < 6 else 0, payload=b"x" * (MOST_BYTES // 3)) for i in range(1, 8))
+    inbox.give_back()
+    assert (len(inbox), inbox.dropped, inbox.full) == (0, 2, False)
+    inbox.put(message(i, mid=i % 2) for i in range(3))
+    inbox.give_back()
+    assert topics(inbox.take(10)) == [0, 2]

@@ -87,6 +87,11 @@ class Inbox:
             self._droppable.popleft()
         return taken
 
+    def give_back(self) -> None:
+        """Let go of the messages of QoS 1: a broker that knows our session sends them again on a new connection."""
+        for number in [number for number, message in self._messages.items() if message.mid]:
+            self._n_bytes -= len(self._messages.pop(number).payload)
+
     def _over(self, times: int) -> bool:
         return len(self._messages) > times * self._most or self._n_bytes > times * MOST_BYTES
 

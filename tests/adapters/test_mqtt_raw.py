@@ -4,6 +4,7 @@ import itertools
 import random
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 from forewarn.adapters.mqtt import client as client_module
 from forewarn.adapters.mqtt import link as link_module
 from forewarn.adapters.mqtt.client import MqttClient
+from forewarn.adapters.mqtt.link import LastWill, MqttLink
 from forewarn.adapters.mqtt.session import Broker, BrokerError
-from forewarn.demo.broker import free_port
+from forewarn.demo.broker import HOST, free_port
+from forewarn.inbox import Inbox
 from tests import raw_broker as raw
 from tests.brokers import Mosquitto
 from tests.links import Links, Version, address, busy, connected, lines, turning
@@ -264,6 +267,66 @@ def test_a_broker_that_answers_no_ping_is_left(link: Links, caplog: pytest.LogCa
         turning(mine, lambda _: not mine.subscribed)
         assert pinged.is_set()
         assert len(lines(caplog)) == 1
+
+
+def test_a_broker_whose_messages_keep_coming_is_not_left_for_its_silence_on_pings(link: Links) -> None:
+    def script(peer: Peer) -> None:
+        peer.welcome()
+        peer.expect(raw.PINGREQ)
+        for i in range(8):
+            peer.send(raw.publish(b"in/a", str(i).encode()))
+            time.sleep(0.3)
+        peer.linger()
+
+    with RawBroker(script) as broker:
+        mine = connected(link(broker, keepalive_s=1))
+        turning(mine, lambda messages: len(messages) == 8)
+        assert mine.subscribed
+
+
+def test_an_inbox_that_is_given_is_the_one_that_is_used() -> None:
+    inbox = Inbox(3)
+    link = MqttLink(
+        Broker(HOST, free_port()),
+        client_id="test",
+        subscriptions=["in/#"],
+        qos=0,
+        last_will=LastWill("status", "offline"),
+        max_unacknowledged=1,
+        max_payload_bytes=1,
+        inbox=inbox,
+    )
+    assert link.inbox is inbox
+    link.close(0.0)
+
+
+def test_less_is_handed_over_at_once_where_the_work_on_it_takes_long(link: Links) -> None:
+    mine = link(SimpleNamespace(host=HOST, port=free_port()))
+    for worked_s, at_once in ((0.15, 1024), (9.0, 512), (0.05, 512), (0.0, 1024), (0.0, 2048), (0.0, 2048)):
+        mine._handed_over_at = time.monotonic() - worked_s
+        mine._pace()
+        assert mine._at_once == at_once
+    for _ in range(20):
+        mine._handed_over_at = time.monotonic() - 1.0
+        mine._pace()
+    assert mine._at_once == 16
+
+
+def test_neither_an_answer_nor_another_try_is_waited_for_longer_than_a_keepalive(
+    link: Links, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "BACKOFF_MOST_S", 30.0)
+    mine = link(SimpleNamespace(host=HOST, port=free_port()), keepalive_s=5)
+    for _ in range(10):
+        mine._next_try_at = 0.0
+        while not mine._connection(0.05) and mine._next_try_at == 0.0:
+            pass
+        pause_s = mine._next_try_at - time.monotonic()
+        while mine._connecting is not None:
+            mine._connection(0.05)
+        assert pause_s <= 5.0
+        assert mine._answer_by - time.monotonic() <= 5.0
+    assert mine._backoff_s == 5.0
 
 
 def test_two_links_of_one_name_do_not_chase_each_other_without_end(link: Links, mosquitto: Mosquitto) -> None:

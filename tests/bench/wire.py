@@ -27,10 +27,10 @@ def connect_packet(client_id: str) -> bytes:
     return b"\x10" + _remaining_length(len(body)) + body
 
 
-def publish_packet(topic: str, payload: bytes) -> bytes:
-    """PUBLISH at QoS 0 (3.3)."""
-    body = _text(topic) + payload
-    return b"\x30" + _remaining_length(len(body)) + body
+def publish_packet(topic: str, payload: bytes, mid: int = 0) -> bytes:
+    """PUBLISH (3.3): at QoS 1 with a packet identifier, else at QoS 0."""
+    body = _text(topic) + (struct.pack("!H", mid) if mid else b"") + payload
+    return (b"\x32" if mid else b"\x30") + _remaining_length(len(body)) + body
 
 
 class Wire:

@@ -63,7 +63,8 @@ class Publisher:
     def __init__(self, broker: BrokerProcess, readings: Sequence[Reading], rate: float) -> None:
         self._readings, self._rate = readings, rate
         self.sent = 0
-        self._stop = threading.Event()
+        self._stop, self._held = threading.Event(), threading.Event()
+        self._infos: list[paho.MQTTMessageInfo] = []
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2, "publisher", clean_session=False, protocol=paho.MQTTv311
         )
@@ -76,17 +77,41 @@ class Publisher:
 
     def _publish(self) -> None:
         begun = time.monotonic()
-        infos = []
         for i, (topic, payload) in enumerate(self._readings):
             if self._stop.is_set():
                 return
-            while i > (time.monotonic() - begun) * self._rate:
+            while self._held.is_set() or i > (time.monotonic() - begun) * self._rate:
+                if self._stop.is_set():
+                    return
                 time.sleep(0.01)
-            infos.append(self._client.publish(topic, payload, 1))
+            self._wait_for_connection()
+            self._infos.append(self._client.publish(topic, payload, 1))
             self.sent = i + 1
-        for info in infos:
+        for info in self._infos:
             while not info.is_published() and not self._stop.is_set():
                 time.sleep(0.01)
+
+    def _wait_for_connection(self) -> None:
+        """What is published while paho connects may overtake what it has to send again."""
+        if not self._client.is_connected():
+            while not self._client.is_connected() and not self._stop.is_set():
+                time.sleep(0.01)
+            time.sleep(0.2)
+
+    def hold(self) -> None:
+        """Publish nothing more for now, and wait until the broker has what was published."""
+        self._held.set()
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and not all(info.is_published() for info in list(self._infos)):
+            time.sleep(0.05)
+
+    def go_on(self) -> None:
+        """Publish again."""
+        self._held.clear()
+
+    def hurry(self) -> None:
+        """Publish the rest as fast as it goes."""
+        self._rate = 1e6
 
     def wait(self, timeout_s: float) -> None:
         """Until the broker has everything."""

@@ -8,12 +8,14 @@ Rules that hold here:
 - A message of QoS 1 is acknowledged at the turn after the one that handed it over, when it has been worked on. Until
   then it waits in the inbox, so that the socket is read and the connection kept alive however much comes.
 - Whatever a broker says, `turn` does not raise. A connection that is lost, or that is not answered, is tried again with
-  jittered exponential backoff, for ever; the backoff starts anew only after a connection that lasted.
+  jittered exponential backoff, for ever; the backoff starts anew only after a connection that lasted. Neither the
+  backoff nor the wait for an answer is longer than a keepalive, so that after any fault the link is back within two.
 - Nothing is sent before the broker has accepted the connection, and what waits to be sent is bounded.
 """
 
 import contextlib
 import logging
+import math
 import os
 import random
 import select
@@ -48,8 +50,10 @@ log = logging.getLogger(__name__)
 
 BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.5, 30.0
 STUCK_S = 60.0  # for an attempt to connect: name lookup, TCP and TLS have their own limits below
-MOST_AT_ONCE = 2048  # messages that are handed over together
-_READS = 16  # of a socket in one turn
+LEAST_AT_ONCE, MOST_AT_ONCE = 16, 2048  # messages that are handed over together
+WORK_S = 0.1  # for what is handed over together: the link stands still meanwhile
+_READS = 64  # of a socket in one turn: several times what is worked on meanwhile
+_MUCH, _MORE_MS = 16_384, 1.0
 _USUAL_INBOX = 20_000
 
 
@@ -112,7 +116,7 @@ class MqttLink:
         self.subscribed = False
         self.connects = 0
         self.dropped = 0
-        self.inbox = inbox or Inbox(_USUAL_INBOX)
+        self.inbox = Inbox(_USUAL_INBOX) if inbox is None else inbox  # an empty one is false
         self._clock = clock or SteadyClock()
         self._session = session
         self._waiting: set[int] = set()
@@ -121,6 +125,7 @@ class MqttLink:
         self._qos = qos
         self._max_payload_bytes = max_payload_bytes
         self._to_acknowledge: list[int] = []
+        self._at_once, self._handed_over_at = MOST_AT_ONCE, math.inf
         self._max_unsent = max_unacknowledged
         self._closing = False
         self._awaited = False  # the broker's answers to CONNECT and SUBSCRIBE
@@ -156,6 +161,14 @@ class MqttLink:
         thread = self._connecting
         return thread is not None and thread.is_alive() and time.monotonic() - self._began_at > STUCK_S
 
+    @property
+    def _backoff_most_s(self) -> float:
+        return min(BACKOFF_MOST_S, self.broker.keepalive_s)
+
+    @property
+    def _answer_s(self) -> float:
+        return min(ANSWER_S, self.broker.keepalive_s)
+
     # -- the service's side -----------------------------------------------------------------------------------------
 
     def turn(self, timeout_s: float) -> list[Message]:
@@ -168,21 +181,33 @@ class MqttLink:
             self._give_up(f"says what cannot be understood ({error!r})")
             return []
         if self._awaited and time.monotonic() > self._answer_by:
-            self._give_up(f"gives no answer within {ANSWER_S:g} s{hint(self.broker)}")
+            self._give_up(f"gives no answer within {self._answer_s:g} s{hint(self.broker)}")
         return messages
 
     def _serve(self, timeout_s: float) -> list[Message]:
         client = self._client
+        self._pace()
         self._acknowledge()
         readable, writable = self._wait(0.0 if len(self.inbox) else timeout_s)
         if writable:
             client.loop_write()
-        if readable and not self.inbox.full:
+        if readable and self.inbox.full:
+            client.heard()
+        elif readable:
             self._receive()
         client.loop_misc()
-        messages = self.inbox.take(MOST_AT_ONCE)
+        messages = self.inbox.take(self._at_once)
+        self._handed_over_at = time.monotonic() if messages else math.inf
         self._to_acknowledge += [m.mid for m in messages if m.mid and m.connection == self.connects]
         return messages
+
+    def _pace(self) -> None:
+        """Hand over less where the work on the last messages took long."""
+        worked_s = time.monotonic() - self._handed_over_at
+        if worked_s > WORK_S:
+            self._at_once = max(LEAST_AT_ONCE, self._at_once // 2)
+        elif 0 < worked_s < WORK_S / 4:
+            self._at_once = min(MOST_AT_ONCE, self._at_once * 2)
 
     def wake(self) -> None:
         """End the present or next wait of `turn`. May be called from a signal handler."""
@@ -236,14 +261,20 @@ class MqttLink:
         return self.unacknowledged == 0
 
     def _receive(self) -> None:
-        """Read what has come, so much at most, and put the messages that are complete into the inbox."""
+        """Read what has come, so much at most, and put the messages that are complete into the inbox.
+
+        What a socket holds is less than a broker may have to say: where a lot came, the rest is waited for, for a
+        moment, so that it is the inbox that too much of it ends in, not an unseen buffer.
+        """
+        came = 0
         for _ in range(_READS):
             data = self._client.receive()
+            came += len(data)
             publishes, others = self._inflow.feed(data)
             for packet in others:
                 self._client.give(packet)
             self.inbox.put(self._message(*publish) for publish in publishes)
-            if len(data) < READ_BYTES:
+            if not data or (len(data) < READ_BYTES and (came < _MUCH or not self._poll.poll(_MORE_MS))):
                 return
 
     def _message(self, topic: bytes, payload: bytes, mid: int, retain: bool, dup: bool) -> Message:
@@ -274,7 +305,7 @@ class MqttLink:
             self._wait(min(timeout_s, pause))
             return False
         self._next_try_at = time.monotonic() + self._backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-        self._backoff_s = min(2 * self._backoff_s, BACKOFF_MOST_S)
+        self._backoff_s = min(2 * self._backoff_s, self._backoff_most_s)
         self._inflow = Inflow(five=self.broker.protocol == "5", most=self._max_payload_bytes)
         self._to_acknowledge.clear()
         self._awaited = True
@@ -290,7 +321,7 @@ class MqttLink:
             self._complain(str(error))
         except (OSError, ValueError, struct.error) as error:
             self._complain(f"cannot be reached ({error})")
-        self._answer_by = time.monotonic() + ANSWER_S
+        self._answer_by = time.monotonic() + self._answer_s
         if self._closing:
             self._client.hang_up()
 
@@ -303,7 +334,7 @@ class MqttLink:
         """Log the same trouble once, not at each try."""
         if text != self._complaint and not self._closing:
             self._complaint = text
-            log.warning("broker %s %s; trying again, at least every %.0f s", self.broker, text, BACKOFF_MOST_S)
+            log.warning("broker %s %s; trying again, at least every %.0f s", self.broker, text, self._backoff_most_s)
 
     def _wait(self, timeout_s: float) -> tuple[bool, bool]:
         """Wait for the socket or a wake: whether it can be read and written."""
@@ -342,7 +373,9 @@ class MqttLink:
         if self._session is not None:
             if not flags.session_present:
                 self._session.lost()
-            elif self._session.unwanted:
+            else:
+                self.inbox.give_back()
+            if flags.session_present and self._session.unwanted:
                 self._client.unsubscribe(self._session.unwanted)
         self._client.subscribe(subscriptions(self.broker, self._topics, self._qos))
 
@@ -361,7 +394,7 @@ class MqttLink:
             self._complain(self._client.why_ended(reason, self.broker))
         if self.subscribed and not self._closing:
             log.warning("connection to %s lost: %s", self.broker, reason)
-        if self.subscribed and time.monotonic() - self._subscribed_at > BACKOFF_MOST_S:
+        if self.subscribed and time.monotonic() - self._subscribed_at > self._backoff_most_s:
             self._backoff_s = BACKOFF_FIRST_S
         self.subscribed = self._awaited = False
 

@@ -117,7 +117,13 @@ class FedClient(Client):
             data = b""
         if not data:
             self.loop_read()
+            return data
+        self.heard()
         return data
+
+    def heard(self) -> None:
+        """Something came: a sign of life. The answer to a ping may be a long way behind a flood of messages."""
+        self._ping_t = 0.0
 
     def _send_publish(self, *args: Any, **kwargs: Any) -> MQTTErrorCode:  # noqa: ANN401 - as they come
         # paho would send between CONNECT and its answer, in the worst case before CONNECT, which another thread sends.
