@@ -109,9 +109,9 @@ class Journal:
         """Everything in the file; nothing where there is none to be had."""
         try:
             return self._read(self._open()) if self.path.exists() else NOTHING
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, UnicodeError) as error:
             self.close()
-            if _is_one_of(error, _UNUSABLE):
+            if isinstance(error, UnicodeError) or _is_one_of(error, _UNUSABLE):
                 self.set_aside(str(error))
                 return NOTHING
             found = NOTHING if _is_one_of(error, _HELD) else self._read_only()

@@ -14,6 +14,7 @@ from forewarn.core.alerts import Alert, Kind, Severity
 from forewarn.core.card import Feature
 from forewarn.core.readings import SeriesKey
 
+_DAMAGED = (KeyError, TypeError, AttributeError, EOFError, RuntimeError, MemoryError, OverflowError, zipfile.BadZipFile)
 VERSION = 6
 
 
@@ -54,6 +55,7 @@ class Snapshot:
             ValueError: where the bytes are none, or one of another version.
         """
         try:
+            _check_stored(data)
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
                 columns = {name: archive[name] for name in archive.files}
             head = json.loads(columns.pop("head").tobytes())
@@ -65,8 +67,15 @@ class Snapshot:
                 tuple(_alert(raw) for raw in head["alerts"]),
                 columns,
             )
-        except (KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except _DAMAGED as error:
             raise ValueError(f"no snapshot: {error}") from error
+
+
+def _check_stored(data: bytes) -> None:
+    """Refuse what would grow: what we write is not compressed, so nothing in it is larger than the whole."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if any(one.compress_type != zipfile.ZIP_STORED or one.file_size > len(data) for one in archive.infolist()):
+            raise ValueError("no snapshot: it is compressed")
 
 
 def _alert(raw: dict[str, Any]) -> Alert:
