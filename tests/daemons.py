@@ -23,6 +23,7 @@ instance = "{instance}"
 model = "{model}"
 [mqtt]
 port = {port}
+client_id = "{client_id}"
 protocol = "{protocol}"
 [metrics]
 port = 0
@@ -48,7 +49,8 @@ def settings_file(
     """Settings for a broker; amqtt speaks MQTT 3.1.1 only."""
     protocol = "3.1.1" if broker.name == "amqtt" else "5"
     values = {"instance": INSTANCE, "model": model, "protocol": protocol, "folder": folder, "detector": detector}
-    text = _SETTINGS.format(port=broker.port, **values)
+    client_id = "".join(c for c in str(folder) if c.isalnum())[-60:]  # a session of its own in a broker that others use
+    text = _SETTINGS.format(port=broker.port, client_id=client_id, **values)
     path = folder / "forewarn.toml"
     path.write_text(text + extra)
     return path

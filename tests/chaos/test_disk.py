@@ -179,7 +179,7 @@ def sqlite(file: Path, statement: str) -> None:
 
 
 def test_a_file_that_is_no_good_at_the_start_is_set_aside_and_another_one_written(run: Run) -> None:
-    kinds = [make_garbage, make_short, make_newer]
+    kinds = [make_garbage, make_newer, make_short] if LONG else [make_garbage, make_newer]
     for i, make in enumerate(kinds):
         make(run.file)
         daemon = run.start()
