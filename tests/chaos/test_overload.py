@@ -112,7 +112,7 @@ def load(daemon: DaemonProcess, broker: Mosquitto, qos: int) -> Loaded:
         wait_until_settled(daemon, probed)
     assert capacity > 0
     rate, before_mb = 5 * capacity, rss_mb(daemon)
-    before = daemon.sample("forewarn_dropped_total", queue="inbox")
+    dropped_before = daemon.sample("forewarn_dropped_total", queue="inbox")
     with Watch(daemon) as watch, Torrent(broker, stream, rate, "overload") as torrent:
         begun = time.monotonic()
         time.sleep(SECONDS)
@@ -122,7 +122,7 @@ def load(daemon: DaemonProcess, broker: Mosquitto, qos: int) -> Loaded:
         current_s = time.monotonic() - ended
     assert watch.slowest_s < 5.0
     grown_mb = max(watch.rss_mb) - before_mb
-    dropped = daemon.sample("forewarn_dropped_total", queue="inbox") - before
+    dropped = daemon.sample("forewarn_dropped_total", queue="inbox") - dropped_before
     return Loaded(capacity, torrent.sent / (ended - begun), torrent.sent, dropped, grown_mb, current_s)
 
 
