@@ -1,6 +1,5 @@
 """Five times as many readings as the daemon can work off: what is dropped, what is held back, what memory it takes."""
 
-import itertools
 import sys
 import threading
 import time
@@ -31,7 +30,7 @@ VALUES = 50
 """In each message, so that the daemon, not the broker or the publisher, is what is too slow."""
 SECONDS = 60.0 if LONG else 2.0
 DEVICES = 20
-PROBED = 4_000
+PROBE_RATE = 4_000.0  # more than can be worked off, less than the publisher can do
 MOST_GROWTH_MB = 60.0
 """An inbox of 500 messages, a socket's worth of others, a batch, and what the allocators keep of them."""
 
@@ -73,6 +72,7 @@ class Loaded(NamedTuple):
     capacity: float
     rate: float
     sent: int
+    dropped: float
     grown_mb: float
     current_s: float
 
@@ -101,25 +101,29 @@ def config(folder: Path, broker: Mosquitto, qos: int, drop: str) -> Path:
 def load(daemon: DaemonProcess, broker: Mosquitto, qos: int) -> Loaded:
     """Find out what the daemon can do, give it five times that, and see when it is current."""
     stream = packets(DEVICES, qos, n_value=VALUES)
-    with Torrent(broker, itertools.islice(stream, PROBED), 1e6) as torrent:
+    with Torrent(broker, stream, PROBE_RATE) as torrent:
         daemon.wait_for_sample("forewarn_readings_total", 1)
         time.sleep(1.0)
         begun, before = time.monotonic(), judged(daemon)
-        time.sleep(1.0)
+        time.sleep(2.0)
         capacity = (judged(daemon) - before) / VALUES / (time.monotonic() - begun)
-        torrent.wait(60)
-        wait_until_settled(daemon, PROBED)
+        torrent.stop()
+        probed = torrent.sent
+        wait_until_settled(daemon, probed)
+    assert capacity > 0
     rate, before_mb = 5 * capacity, rss_mb(daemon)
+    dropped_before = daemon.sample("forewarn_dropped_total", queue="inbox")
     with Watch(daemon) as watch, Torrent(broker, stream, rate, "overload") as torrent:
         begun = time.monotonic()
         time.sleep(SECONDS)
         torrent.stop()
         ended = time.monotonic()
-        wait_until_settled(daemon, PROBED + torrent.sent)
+        wait_until_settled(daemon, probed + torrent.sent)
         current_s = time.monotonic() - ended
     assert watch.slowest_s < 5.0
     grown_mb = max(watch.rss_mb) - before_mb
-    return Loaded(capacity, torrent.sent / (ended - begun), PROBED + torrent.sent, grown_mb, current_s)
+    dropped = daemon.sample("forewarn_dropped_total", queue="inbox") - dropped_before
+    return Loaded(capacity, torrent.sent / (ended - begun), torrent.sent, dropped, grown_mb, current_s)
 
 
 def wait_until_settled(daemon: DaemonProcess, n: int) -> None:
@@ -128,13 +132,13 @@ def wait_until_settled(daemon: DaemonProcess, n: int) -> None:
     while (known := judged(daemon) / VALUES + daemon.sample("forewarn_dropped_total", queue="inbox")) < n:
         assert time.monotonic() < deadline, f"{known:.0f} of {n}:\n{daemon.log.read_text()[-3000:]}"
         time.sleep(0.1)
-    assert known == n
+    assert known == n  # nothing came twice
 
 
-def say(found: Loaded, how: str, dropped: float) -> None:
+def say(found: Loaded, how: str) -> None:
     sys.stdout.write(
         f"{how}: {found.rate:,.0f} messages/s at a capacity of {found.capacity:,.0f} for {SECONDS:.0f} s; "
-        f"{dropped:,.0f} of {found.sent:,} dropped, RSS +{found.grown_mb:.1f} MB at most, "
+        f"{found.dropped:,.0f} of {found.sent:,} dropped, RSS +{found.grown_mb:.1f} MB at most, "
         f"current {found.current_s:.1f} s after the end\n"
     )
 
@@ -143,9 +147,8 @@ def say(found: Loaded, how: str, dropped: float) -> None:
 def test_too_many_readings_of_qos_0_are_dropped_and_counted(tmp_path: Path, broker: Mosquitto, drop: str) -> None:
     with DaemonProcess(config(tmp_path, broker, 0, drop)) as daemon:
         found = load(daemon, broker, 0)
-        dropped = daemon.sample("forewarn_dropped_total", queue="inbox")
-        say(found, f"QoS 0, drop {drop}", dropped)
-        assert dropped > 0.5 * (found.sent - PROBED)
+        say(found, f"QoS 0, drop {drop}")
+        assert found.dropped > 0.3 * found.sent
         assert found.grown_mb < MOST_GROWTH_MB
         assert found.current_s < 10.0
         assert daemon.sample("forewarn_mqtt_reconnects_total") == 0
@@ -156,8 +159,7 @@ def test_too_many_readings_of_qos_1_are_held_back_at_the_broker_and_none_is_lost
 ) -> None:
     with DaemonProcess(config(tmp_path, broker, 1, "oldest")) as daemon:
         found = load(daemon, broker, 1)
-        say(found, "QoS 1", daemon.sample("forewarn_dropped_total", queue="inbox"))
+        say(found, "QoS 1")
         assert daemon.sample("forewarn_dropped_total", queue="inbox") == 0
-        assert judged(daemon) == VALUES * found.sent
         assert found.grown_mb < MOST_GROWTH_MB
         assert daemon.sample("forewarn_mqtt_reconnects_total") == 0
