@@ -157,7 +157,7 @@ def test_windows_and_baselines_survive_a_restart(mosquitto: Mosquitto, tmp_path:
             with DaemonProcess(config) as daemon:
                 for i in part:
                     subscriber.publish("sensors/kept/temperature", payload(1.7e9 + i, 4.0 + 0.1 * (i % 5)))
-                daemon.wait_for_sample("forewarn_readings_received_total", 20)
+                daemon.wait_for_sample("forewarn_readings_received_total", part.stop)  # counts go on
         said = [json.loads(m.payload)["status"] for m in subscriber.wait_for_count(40)]
     assert said == ["warming_up"] * 6 + ["scored"] * 34
 
