@@ -21,7 +21,7 @@ from forewarn.inputs.number import parse_number
 from forewarn.inputs.times import epoch_seconds
 from forewarn.inputs.topics import TopicPattern, checked_name
 
-MAX_TOPICS = 100_000
+MAX_TOPICS = 20_000
 MAX_TOPIC = 512  # characters; a longer topic is looked up each time
 
 
