@@ -1,4 +1,7 @@
-"""Retained messages at the real daemon: what a broker kept raises nothing, and is not taken twice."""
+"""Retained messages at the real daemon: what a broker kept raises nothing, and is not taken twice.
+
+With Mosquitto alone: amqtt hands retained messages of one test to the subscribers of another.
+"""
 
 import json
 import time
@@ -6,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import BrokerProcess, Subscriber
+from tests.brokers import Mosquitto, Subscriber
 from tests.daemons import INSTANCE, JSON_INPUT, DaemonProcess, settings_file
 
 LIMIT = "\n[[faults.overrides]]\nlimit_above = 10.0\n"
@@ -20,12 +23,12 @@ def payload(at: float, value: float) -> str:
     ("policy", "alerts_of"), [("seed", ["next"]), ("ignore", ["next"]), ("live", ["kept", "next"])]
 )
 def test_a_value_that_the_broker_kept_beyond_a_limit(
-    broker: BrokerProcess, tmp_path: Path, policy: str, alerts_of: list[str]
+    mosquitto: Mosquitto, tmp_path: Path, policy: str, alerts_of: list[str]
 ) -> None:
     now = time.time()
     extra = JSON_INPUT.replace("sensors/", f"{policy}/") + f'retained = "{policy}"\n' + LIMIT
-    config = settings_file(tmp_path, broker, extra)
-    with Subscriber(broker, f"forewarn/{INSTANCE}/alerts/#") as subscriber:
+    config = settings_file(tmp_path, mosquitto, extra)
+    with Subscriber(mosquitto, f"forewarn/{INSTANCE}/alerts/#") as subscriber:
         subscriber.publish(f"{policy}/kept/temperature", payload(now - 60.0, 12.0), retain=True)
         with DaemonProcess(config) as daemon:
             daemon.wait_for_sample("forewarn_readings_received_total", 1)
