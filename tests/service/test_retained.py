@@ -1,6 +1,6 @@
 """Retained messages at the real daemon: what a broker kept raises nothing, and is not taken twice.
 
-With Mosquitto alone: amqtt hands retained messages of one test to the subscribers of another.
+With Mosquitto alone: amqtt was seen to deliver topics that the subscriber had not asked for.
 """
 
 import json
