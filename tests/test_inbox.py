@@ -20,7 +20,7 @@ def topics(messages: Iterable[Message]) -> list[int]:
 @pytest.mark.parametrize(("drop", "kept"), [("oldest", [3, 4, 5]), ("newest", [0, 1, 2])])
 def test_too_many_at_qos_0_are_dropped_by_the_policy_and_counted(drop: Drop, kept: list[int]) -> None:
     inbox = Inbox(3, drop)
-    inbox.put(message(i) for i in range(6))
+    inbox.put([message(i) for i in range(6)])
     assert topics(inbox.take(10)) == kept
     assert (len(inbox), inbox.dropped) == (0, 3)
 
@@ -28,7 +28,7 @@ def test_too_many_at_qos_0_are_dropped_by_the_policy_and_counted(drop: Drop, kep
 @pytest.mark.parametrize("drop", ["oldest", "newest"])
 def test_qos_1_is_kept_whatever_comes_and_in_order(drop: Drop) -> None:
     inbox = Inbox(4, drop)
-    inbox.put(message(i, mid=i if i % 3 == 1 else 0) for i in range(1, 16))
+    inbox.put([message(i, mid=i if i % 3 == 1 else 0) for i in range(1, 16)])
     held = topics(inbox.take(100))
     assert held == sorted(held)
     assert set(held) >= {1, 4, 7, 10, 13}
@@ -37,7 +37,7 @@ def test_qos_1_is_kept_whatever_comes_and_in_order(drop: Drop) -> None:
 
 def test_it_is_full_when_only_qos_1_is_left_and_twice_too_much() -> None:
     inbox = Inbox(3)
-    inbox.put(message(i, mid=i) for i in range(1, 7))
+    inbox.put([message(i, mid=i) for i in range(1, 7)])
     assert not inbox.full
     inbox.put([message(7, mid=7)])
     assert inbox.full
@@ -47,7 +47,7 @@ def test_it_is_full_when_only_qos_1_is_left_and_twice_too_much() -> None:
 
 def test_bytes_count_too() -> None:
     inbox = Inbox(1000)
-    inbox.put(message(i, payload=bytes(MOST_BYTES // 4)) for i in range(6))
+    inbox.put([message(i, payload=bytes(MOST_BYTES // 4)) for i in range(6)])
     assert topics(inbox.take(10)) == [2, 3, 4, 5]
     assert inbox.dropped == 2
 
@@ -72,9 +72,9 @@ def test_nothing_is_lost_but_what_is_counted(steps: list[tuple[bool, int]], most
 
 def test_messages_of_qos_1_can_be_given_back_and_their_room_is_free_again() -> None:
     inbox = Inbox(3)
-    inbox.put(message(i, mid=i if i < 6 else 0, payload=b"x" * (MOST_BYTES // 3)) for i in range(1, 8))
+    inbox.put([message(i, mid=i if i < 6 else 0, payload=b"x" * (MOST_BYTES // 3)) for i in range(1, 8)])
     inbox.give_back()
     assert (len(inbox), inbox.dropped, inbox.full) == (0, 2, False)
-    inbox.put(message(i, mid=i % 2) for i in range(3))
+    inbox.put([message(i, mid=i % 2) for i in range(3)])
     inbox.give_back()
     assert topics(inbox.take(10)) == [0, 2]

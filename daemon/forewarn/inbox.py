@@ -10,7 +10,7 @@ Rules that hold here:
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 MOST_BYTES = 16 * 2**20
@@ -66,19 +66,24 @@ class Inbox:
         """Whether no more must be read: more waits than may be, and nothing of it can be dropped."""
         return self._over(2) and not self._droppable
 
-    def put(self, messages: Iterable[Message]) -> None:
+    def put(self, messages: Sequence[Message]) -> None:
         """Add messages that came; some may be dropped."""
-        for message in messages:
-            self._arrived += 1
-            self._messages[self._arrived] = message
-            self._n_bytes += len(message.payload)
-            if not message.mid:
-                self._droppable.append(self._arrived)
-            while self._over(1) and self._droppable:
-                self._drop()
+        numbers = range(self._arrived + 1, self._arrived + 1 + len(messages))
+        self._arrived += len(messages)
+        self._messages.update(zip(numbers, messages, strict=True))
+        self._n_bytes += sum([len(message.payload) for message in messages])
+        self._droppable.extend([number for number, message in zip(numbers, messages, strict=True) if not message.mid])
+        while self._over(1) and self._droppable:
+            self._drop()
 
     def take(self, n: int) -> list[Message]:
         """The next messages, at most so many."""
+        if n >= len(self._messages):
+            taken = list(self._messages.values())
+            self._messages.clear()
+            self._droppable.clear()
+            self._n_bytes = 0
+            return taken
         numbers = [number for number, _ in zip(self._messages, range(n), strict=False)]
         taken = [self._messages.pop(number) for number in numbers]
         self._n_bytes -= sum(len(message.payload) for message in taken)

@@ -43,8 +43,8 @@ from forewarn.adapters.mqtt.session import (
 )
 from forewarn.adapters.mqtt.tls import HandshakeError
 from forewarn.inbox import Inbox, Message
-from forewarn.steady_clock import SteadyClock
-from forewarn.wire import Inflow
+from forewarn.steady_clock import LEAST_STEP_S, SteadyClock
+from forewarn.wire import Inflow, Publish
 
 log = logging.getLogger(__name__)
 
@@ -273,16 +273,19 @@ class MqttLink:
             publishes, others = self._inflow.feed(data)
             for packet in others:
                 self._client.give(packet)
-            self.inbox.put(self._message(*publish) for publish in publishes)
+            self._put(publishes)
             if not data or (len(data) < READ_BYTES and (came < _MUCH or not self._poll.poll(_MORE_MS))):
                 return
 
-    def _message(self, topic: bytes, payload: bytes, mid: int, retain: bool, dup: bool) -> Message:
-        try:
-            name = topic.decode()
-        except UnicodeDecodeError:
-            name = ""  # matches no pattern
-        return Message(name, payload, self._clock.now(), retain, mid, dup, self.connects)
+    def _put(self, publishes: list[Publish]) -> None:
+        """Into the inbox; each has a time of arrival of its own."""
+        came_at, connection = self._clock.now(), self.connects
+        messages = [
+            Message(_text(topic), payload, came_at + i * LEAST_STEP_S, retain, mid, dup, connection)
+            for i, (topic, payload, mid, retain, dup) in enumerate(publishes)
+        ]
+        self._clock.at_least(came_at + len(messages) * LEAST_STEP_S)
+        self.inbox.put(messages)
 
     def _acknowledge(self) -> None:
         for mid in self._to_acknowledge:
@@ -404,3 +407,10 @@ class MqttLink:
         if reason.is_failure and str(reason) not in self._refused:
             self._refused.add(str(reason))
             log.error("broker %s refuses what is published: %s; may this user write there?", self.broker, reason)
+
+
+def _text(topic: bytes) -> str:
+    try:
+        return topic.decode()
+    except UnicodeDecodeError:
+        return ""  # matches no pattern
