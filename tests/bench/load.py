@@ -32,13 +32,16 @@ class Load:
         return b"".join(self.reading(i, value + 0.001 * (i % 500)) for i in range(N_DEVICE))
 
     def burst(self, nth: int) -> bytes:
-        """A few readings of the devices that are no probes, encoded."""
-        self.advance(0.001)
+        """A few readings of the devices that are no probes, encoded.
+
+        All of them take less than one interval of a round, so that no reading of a probe is missing meanwhile.
+        """
+        self.advance(0.0005)
         return b"".join(self.reading(500 + (BURST * nth + i) % 500, 20.0 + 0.01 * (nth % 7)) for i in range(BURST))
 
     def reading(self, device: int, value: float) -> bytes:
         """One reading, encoded."""
-        payload = f'{{"value": {value:.3f}, "time": {self._at:.3f}}}'.encode()
+        payload = f'{{"value": {value:.3f}, "time": {self._at:.4f}}}'.encode()
         return publish_packet(f"sensors/device-{device:04}/temperature", payload)
 
 
