@@ -5,7 +5,7 @@
 # make locks   writes requirements.lock and requirements-training.lock anew
 # make chaos  the long forms of the tests of tests/chaos (about an hour), with their figures
 # make bench-journal   what the journal costs, by durability and QoS
-# make quality   measures the alerts on public data and writes the tables in docs (half an hour; ARGS="nab quiet" for parts)
+# make quality   measures alerts and forecasts on public data and writes the tables in docs (an hour, 500 MB to install; ARGS="nab quiet" for parts)
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -62,7 +62,7 @@ chaos: .venv/test
 	CHAOS=long $(BIN)/python -m pytest tests/chaos -s --timeout 7200 $(ARGS)
 
 .venv/quality: .venv/test
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[quality]' -c constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[quality,baselines]' -c constraints.txt
 	touch $@
 
 quality: .venv/quality

@@ -116,7 +116,7 @@ def evaluate(
     """
     chosen = part.some(_MOST_WINDOWS) if baselines is None else baselines.windows(part)
     n_chosen = len(chosen)
-    seasonal = _day_before(data, part, chosen)
+    seasonal = day_before(data, part, chosen)
     whole = np.isfinite(seasonal).all(axis=1)
     with_season = bool(whole.mean() >= 0.5)
     if with_season:
@@ -193,7 +193,7 @@ def _errors(method: str, lead: int, error: Floats, unit: Floats, of_persistence:
     return Errors(method, lead, float(np.mean(size)), rmse, mase, skill(size, np.abs(of_persistence), block))
 
 
-def _day_before(data: Dataset, part: Part, chosen: NDArray[np.int64]) -> Floats:
+def day_before(data: Dataset, part: Part, chosen: NDArray[np.int64]) -> Floats:
     """`(n, horizon)` the reading a whole number of days before each target, at or before the window's end; or NaN."""
     leads = np.arange(1, part.horizon + 1) * data.interval_s
     wanted_at = part.target_at()[chosen] - np.ceil(leads / DAY_S) * DAY_S

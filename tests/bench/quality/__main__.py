@@ -6,17 +6,16 @@
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
 from forewarn.simulate import Fault
 from tests.bench import faults
-from tests.bench.quality import bands, corpus, cost, heldout, nab, pages, quiet, skab
+from tests.bench.quality import bands, corpus, cost, forecasts, heldout, nab, pages, quiet, skab
 from tests.brokers import MISSING_MOSQUITTO, mosquitto_path
 
 DOCS = corpus.ROOT / "docs"
-PARTS = ("nab", "heldout", "quiet", "skab", "bands", "faults", "cost")
 _PAGES = {"faults": DOCS / "quality-faults.md"}
 
 
@@ -29,48 +28,80 @@ def _corpus(shared: Path) -> nab.Corpus | None:
 
 def tables(part: str, shared: Path) -> Iterator[tuple[str, str]]:
     """The tables of one part by the name of their place; none where what they need is absent."""
-    if part == "faults":
-        yield "faults", _faults()
-    elif part == "skab":
-        data, scorer = shared / "data" / "skab", shared / "eval" / "skab_score.py"
-        if not corpus.missing(data, scorer):
-            yield "skab", skab.measure(data, scorer)
-    elif part == "cost":
-        if mosquitto_path() is None:
-            sys.stdout.write(f"left out: cost, {MISSING_MOSQUITTO}\n")
-        else:
-            yield "cost", cost.measure()
-    elif (corpus_ := _corpus(shared)) is not None:
-        if part == "nab":
-            yield "nab", nab.measure(corpus_)
-        elif part == "heldout":
-            yield "heldout", heldout.measure(corpus_)
-        elif part == "bands":
-            yield "bands", bands.measure(corpus_)
-        else:
-            yield "quiet", quiet.measure_windows(corpus_)
-            yield "sensitivity", quiet.measure_sensitivity(corpus_)
+    return _PARTS[part](shared)
 
 
-def _faults() -> str:
+def _nab(shared: Path) -> Iterator[tuple[str, str]]:
+    if (found := _corpus(shared)) is not None:
+        yield "nab", nab.measure(found)
+
+
+def _heldout(shared: Path) -> Iterator[tuple[str, str]]:
+    if (found := _corpus(shared)) is not None:
+        yield "heldout", heldout.measure(found)
+
+
+def _quiet(shared: Path) -> Iterator[tuple[str, str]]:
+    if (found := _corpus(shared)) is not None:
+        yield "quiet", quiet.measure_windows(found)
+        yield "sensitivity", quiet.measure_sensitivity(found)
+
+
+def _skab(shared: Path) -> Iterator[tuple[str, str]]:
+    data, scorer = shared / "data" / "skab", shared / "eval" / "skab_score.py"
+    if not corpus.missing(data, scorer):
+        yield "skab", skab.measure(data, scorer)
+
+
+def _forecasts(shared: Path) -> Iterator[tuple[str, str]]:
+    data = shared / "data"
+    if not corpus.missing(*(data / file for file, _ in forecasts.SERIES.values())):
+        yield from forecasts.measure(data)
+
+
+def _bands(shared: Path) -> Iterator[tuple[str, str]]:
+    if (found := _corpus(shared)) is not None:
+        yield "bands", bands.measure(found)
+
+
+def _cost(_shared: Path) -> Iterator[tuple[str, str]]:
+    if mosquitto_path() is None:
+        sys.stdout.write(f"left out: cost, {MISSING_MOSQUITTO}\n")
+    else:
+        yield "cost", cost.measure()
+
+
+def _faults(_shared: Path) -> Iterator[tuple[str, str]]:
     """Both judges on the faults that they find, and sensor faults and limits once."""
     others = tuple(kind for kind in Fault if kind not in faults.JUDGED)
     rows = [("`tail`", *row) for row in faults.rows("tail", faults.JUDGED)]
     rows += [("`residual`", *row) for row in faults.rows("residual", faults.JUDGED)]
     rows += [("a rule of its own", *row) for row in faults.rows("tail", others)]
     note = pages.measured("the shipped starter", f"seed {faults.SEED}", "`make quality ARGS=faults`")
-    return note + pages.table(("Found by", *faults.HEADER), rows, left=2)
+    yield "faults", note + pages.table(("Found by", *faults.HEADER), rows, left=2)
+
+
+_PARTS: Mapping[str, Callable[[Path], Iterator[tuple[str, str]]]] = {
+    "nab": _nab,
+    "heldout": _heldout,
+    "quiet": _quiet,
+    "skab": _skab,
+    "forecasts": _forecasts,
+    "bands": _bands,
+    "faults": _faults,
+    "cost": _cost,
+}
 
 
 def main() -> None:
     """Measure the parts that are asked for."""
     parser = argparse.ArgumentParser(prog="make quality", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; default: all")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(_PARTS)}; default: all")
     parser.add_argument("--shared", type=Path, default=corpus.SHARED, help="folder with data/ and eval/ (%(default)s)")
     arguments = parser.parse_args()
-    if unknown := set(arguments.parts) - set(PARTS):
-        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    for part in arguments.parts or PARTS:
+    if unknown := set(arguments.parts) - set(_PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(_PARTS)}")
+    for part in arguments.parts or _PARTS:
         began = time.monotonic()
         for name, text in tables(part, arguments.shared):
             pages.put(_PAGES.get(part, DOCS / "quality.md"), name, text)
