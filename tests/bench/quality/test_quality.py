@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -16,9 +17,11 @@ from forewarn.cli import main
 from forewarn.core.anomalies import threshold_of
 from forewarn.core.readings import Floats
 from forewarn.core.rules import Rules
+from forewarn.history import read_history
 from forewarn.simulate import Fault
+from forewarn_training.compare import compare
 from tests.bench import faults
-from tests.bench.quality import corpus, detectors, nab, pages, quiet
+from tests.bench.quality import corpus, detectors, forecasts, nab, pages, quiet
 from tests.bench.quality.heldout import PLACES, chosen_on, drawn, varied
 from tests.bench.quality.lockstep import Said, Track, in_turn, judge
 from tests.bench.quality.scoring import Scorer, parsed, write_results
@@ -273,3 +276,55 @@ def test_a_limit_that_is_told_after_it_was_passed_does_not_count(monkeypatch: py
     found = faults.account(Fault.APPROACH, 2.0, "tail")
     assert len(found.delays) < found.n_fault
     assert min(found.leads, default=1.0) > 0
+
+
+# -- forecasts -------------------------------------------------------------------------------------------------------
+
+
+def sizes(*ratios: float, n: int = 8) -> forecasts.Size:
+    """Errors that are so many times persistence's, which are 1 to n at its windows."""
+    return forecasts.Size(np.arange(n), np.outer(np.arange(1, n + 1), ratios))
+
+
+def found_of(lstm: float) -> forecasts.Measured:
+    of_all = {forecasts.LSTM: sizes(lstm, 0.5, 1.0, 1.0), forecasts.RIDGE: sizes(0.9, 0.6, 1.0, 2.0)}
+    some = np.array([1, 5])
+    others = {"Theta": forecasts.Size(some, sizes(1.2, 1.2, 1.2, 0.25).error[some])}
+    return forecasts.Measured(some, of_all | others, sizes(1.0, 1.0, 1.0, 1.0), 2)
+
+
+def test_the_rows_of_a_series_are_ratios_to_persistence_at_the_same_windows() -> None:
+    assert list(forecasts.rows("A", found_of(0.8))) == [
+        ("A; 2 of 8 windows", "ridge", "0.900 (0.900 to 0.900)", "0.600", "**1.000**", "2.000"),
+        (
+            "",
+            "**LSTM**, time kept 2 of 3",
+            "**0.800** (0.800 to 0.800)",
+            "**0.500**",
+            "**1.000**",
+            "1.000",
+        ),
+        ("", "Theta", "1.200 (1.200 to 1.200)", "1.200", "1.200", "**0.250**"),
+    ]
+
+
+def test_the_means_are_geometric_and_of_the_methods_that_every_series_has() -> None:
+    one, other = found_of(0.2), found_of(0.8)
+    del other.sizes["Theta"]  # type: ignore[attr-defined]  # it is a dictionary here
+    rows = list(forecasts.means({"A": one, "B": other}, everything=False))
+    assert rows == [
+        ("ridge", "0.900", "0.600", "1.000", "2.000", "0.900"),
+        ("**LSTM**", "0.400", "0.500", "1.000", "1.000", "0.800"),
+    ]
+
+
+def test_a_series_is_measured_as_compare_measures_it(tmp_path: Path) -> None:
+    write_corpus(tmp_path, [None], n=1500)
+    history = read_history(tmp_path / "file-0.csv")
+    cut = replace(forecasts.CUT, n_step=12)
+    found = forecasts.measure_series(history, cut, epochs=1, seeds=1, classical=False)
+    everything = np.arange(len(found.naive.error))
+    ratios = {name: found.ratios(name, everything) for name in ("ridge, no time", "LSTM, no time", "tutorial LSTM")}
+    rows = compare(history, cut, ("linear", "lstm", "tutorial"), epochs=1, seeds=1, progress=False).rows
+    for row, mine in zip(rows, ratios.values(), strict=True):
+        assert mine == pytest.approx(row.ratio, rel=1e-4)
