@@ -21,7 +21,8 @@ from forewarn.core.engine import Engine
 from forewarn.core.readings import Batch, Rejection, SeriesKey
 from forewarn.core.rules import Rules
 from forewarn.errors import PayloadError
-from forewarn.inputs.decoder import Decoder, Input
+from forewarn.inputs.decoder import Decoder
+from forewarn.inputs.dialect import Input
 from forewarn.inputs.topics import TopicPattern
 from forewarn.logs import _TextFormatter
 from forewarn.messages import Outgoing, Phrasebook

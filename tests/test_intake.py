@@ -11,7 +11,8 @@ from forewarn.core.engine import Engine
 from forewarn.core.readings import Batch, Outcome
 from forewarn.core.rules import Rules
 from forewarn.inbox import Message
-from forewarn.inputs.decoder import Decoder, Input, Retained
+from forewarn.inputs.decoder import Decoder
+from forewarn.inputs.dialect import Input, Retained
 from forewarn.inputs.topics import TopicPattern
 from forewarn.intake import Intake
 from forewarn.logs import Complaints
@@ -47,7 +48,7 @@ def outcomes(batch: Batch) -> list[Outcome]:
 
 
 def test_retained_messages_are_marked_among_others() -> None:
-    batch = intake(telemetry()).batch([message(NOW), message(NOW, device="b", retained=True), message(NOW, device="c")])
+    batch = intake(telemetry()).take([message(NOW), message(NOW, device="b", retained=True), message(NOW, device="c")]).batch
     assert batch.seed is not None
     assert batch.seed.tolist() == [False, True, False]
 
@@ -55,18 +56,18 @@ def test_retained_messages_are_marked_among_others() -> None:
 @pytest.mark.parametrize(("retained", "n"), [("live", 2), ("ignore", 1)])
 def test_retained_messages_are_as_others_or_are_none(retained: Retained, n: int) -> None:
     counts = telemetry()
-    batch = intake(counts, retained=retained).batch([message(NOW), message(NOW, device="b", retained=True)])
+    batch = intake(counts, retained=retained).take([message(NOW), message(NOW, device="b", retained=True)]).batch
     assert (len(batch), batch.seed) == (n, None)
     assert f'forewarn_rejections_total{{reason="retained"}} {2.0 - n}' in exposed(counts)
 
 
 def test_nothing_at_all_is_an_empty_batch() -> None:
-    batch = intake(telemetry(), restamp_after_s=1.0).batch([])
+    batch = intake(telemetry(), restamp_after_s=1.0).take([]).batch
     assert (len(batch), batch.values.shape) == (0, (0, 1))
 
 
 def test_a_clock_that_is_a_day_ahead_is_rejected_and_the_others_are_not() -> None:
-    batch = intake(telemetry()).batch([message(NOW), message(NOW + 86_400.0, device="b"), message(NOW, device="c")])
+    batch = intake(telemetry()).take([message(NOW), message(NOW + 86_400.0, device="b"), message(NOW, device="c")]).batch
     assert outcomes(batch) == [Outcome.WARMING_UP, Outcome.FROM_FUTURE, Outcome.WARMING_UP]
 
 
@@ -74,7 +75,7 @@ def test_a_clock_that_is_a_day_ahead_is_restamped_and_counted_where_the_operator
     counts = telemetry()
     source = intake(counts, restamp_after_s=300.0)
     days = [message(NOW + 86_400.0 + i, device="b", after=float(i)) for i in range(5)]
-    batch = source.batch([message(NOW + 299.0), *days, message(NOW - 5.0, device="c")])
+    batch = source.take([message(NOW + 299.0), *days, message(NOW - 5.0, device="c")]).batch
     assert batch.at.tolist() == [NOW + 299.0, *(NOW + i for i in range(5)), NOW - 5.0]
     assert set(outcomes(batch)) == {Outcome.WARMING_UP}
     assert "forewarn_restamped_total 5.0" in exposed(counts)
@@ -89,7 +90,7 @@ def test_milliseconds_among_seconds_of_one_device_are_in_order() -> None:
         str(NOW + 4),
         f"{(NOW + 5) * 1000:.0f}",
     ]
-    batch = intake(telemetry()).batch([message(time, after=10.0) for time in times])
+    batch = intake(telemetry()).take([message(time, after=10.0) for time in times]).batch
     assert batch.at.tolist() == [NOW + i for i in range(6)]
     assert set(outcomes(batch)) == {Outcome.WARMING_UP}
 
@@ -100,7 +101,7 @@ def test_text_with_an_offset_is_in_order_over_a_change_of_summer_time(change: da
     texts = [moment.astimezone(ZoneInfo("Europe/Berlin")).isoformat() for moment in moments]
     assert len({text[-6:] for text in texts}) == 2
     shift = change.timestamp() + 6000.0 - NOW
-    batch = intake(telemetry()).batch([message(text, after=shift) for text in texts])
+    batch = intake(telemetry()).take([message(text, after=shift) for text in texts]).batch
     assert batch.at.tolist() == [moment.timestamp() for moment in moments]
     assert set(outcomes(batch)) == {Outcome.WARMING_UP}
 
@@ -111,6 +112,6 @@ def test_local_time_without_an_offset_loses_the_hour_that_comes_twice_and_nothin
     moments = [change + timedelta(minutes=m) for m in range(-60, 121, 10)]
     texts = [moment.astimezone(ZoneInfo("Europe/Berlin")).replace(tzinfo=None).isoformat() for moment in moments]
     shift = change.timestamp() + 20_000.0 - NOW
-    said = outcomes(intake(telemetry()).batch([message(text, after=shift) for text in texts]))
+    said = outcomes(intake(telemetry()).take([message(text, after=shift) for text in texts])).batch
     assert said[:6] == said[12:-1][:6] == [Outcome.WARMING_UP] * 6
     assert set(said[6:12]) <= {Outcome.OUT_OF_ORDER, Outcome.DUPLICATE}

@@ -11,7 +11,8 @@ import pytest
 from forewarn.core.alerts import ABOUT, Alert, AlertRaised, Kind, Severity
 from forewarn.core.card import ModelCard
 from forewarn.core.readings import SeriesKey
-from forewarn.inputs.decoder import Decoder, Input, Reading
+from forewarn.inputs.decoder import Decoder, Reading
+from forewarn.inputs.dialect import Input
 from forewarn.inputs.topics import TopicPattern
 from forewarn.messages import sentence
 from tests.forecasters import card

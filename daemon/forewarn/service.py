@@ -191,7 +191,9 @@ class Daemon:
     def _work(self, messages: Sequence[Message]) -> None:
         fresh = [message for message in messages if not self._ledger.receipts.has(message)]
         self._telemetry.redelivered(len(messages) - len(fresh))
-        batch = self._intake.batch(fresh)
+        batch, presences, requests = self._intake.take(fresh)
+        for request in requests:
+            self._link.publish(request.topic, request.payload, qos=0, retain=False)
         if not len(batch):
             return
         with self._lock:

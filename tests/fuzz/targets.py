@@ -24,7 +24,8 @@ from forewarn.core.records import Tick, of_batch, of_tick, read
 from forewarn.core.rules import Rules
 from forewarn.core.snapshot import Snapshot
 from forewarn.errors import ModelError, PayloadError, SettingsError
-from forewarn.inputs.decoder import Decoder, Input
+from forewarn.inputs.decoder import Decoder
+from forewarn.inputs.dialect import Input
 from forewarn.inputs.times import epoch_seconds
 from forewarn.inputs.topics import TopicPattern
 from forewarn.onnx_file import read_graph

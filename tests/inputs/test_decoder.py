@@ -12,7 +12,8 @@ from forewarn.core.card import ModelCard
 from forewarn.core.readings import OUTCOME_REJECTION, Rejection, SeriesKey
 from forewarn.errors import PayloadError
 from forewarn.inputs import decoder, json_paths
-from forewarn.inputs.decoder import Decoder, Input, Reading
+from forewarn.inputs.decoder import Decoder, Reading
+from forewarn.inputs.dialect import Input
 from forewarn.inputs.topics import TopicPattern
 from tests.forecasters import card
 
