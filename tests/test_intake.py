@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 
 from forewarn.adapters.telemetry import Telemetry
@@ -58,6 +59,22 @@ def test_retained_messages_are_as_others_or_are_none(retained: Retained, n: int)
     batch = intake(counts, retained=retained).batch([message(NOW), message(NOW, device="b", retained=True)])
     assert (len(batch), batch.seed) == (n, None)
     assert f'forewarn_rejections_total{{reason="retained"}} {2.0 - n}' in exposed(counts)
+
+
+def test_of_a_message_without_one_of_its_values_the_others_are_readings_and_everything_is_counted() -> None:
+    counts = telemetry()
+    source = Input(TopicPattern("s/{device}"), dialect="json", values={m: (m,) for m in ("t", "rh", "co2")})
+    read = Intake(Decoder([source], card(), max_payload_bytes=1000), counts, Complaints(), n_feature=1)
+    payloads = (b'{"t": 4, "rh": null, "co2": "-"}', b'{"co2": 400, "t": 5}', b"{}", b"{")
+    batch = read.batch([Message("s/a", payload, NOW + i, retained=False) for i, payload in enumerate(payloads)])
+    assert [key.metric for key in batch.keys] == ["t", "t", "co2"]
+    assert batch.values[:, 0].tolist() == [4.0, 5.0, 400.0]
+    counts.ingested(Engine(HalfTrend(), Rules()).ingest(batch), np.zeros(3))
+    said = exposed(counts)
+    for reason, n in (("missing_value", 3), ("not_number", 1), ("not_json", 1)):
+        assert f'forewarn_rejections_total{{reason="{reason}"}} {n}.0' in said
+    assert "forewarn_readings_received_total 8.0" in said
+    assert 'forewarn_readings_total{outcome="warming_up"} 3.0' in said
 
 
 def test_nothing_at_all_is_an_empty_batch() -> None:

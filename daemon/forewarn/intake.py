@@ -2,7 +2,8 @@
 
 Rules that hold here:
 
-- Each message becomes readings of the batch, or is counted as rejected for one reason.
+- Each message becomes readings of the batch, or is counted as rejected for one reason. One that has only some of its
+  values is both: a reading for each value that is there, and a rejection for each that is not.
 - A reading without a time of its own has that of its arrival. So has one whose time is too far ahead, where the
   operator says so; the engine rejects it otherwise.
 """
@@ -54,11 +55,12 @@ class Intake:
         decode = self._decode
         for message in messages:
             try:
-                readings = decode(message.topic, message.payload, message.retained)
+                readings, rejected = decode(message.topic, message.payload, message.retained)
             except PayloadError as error:
-                self._telemetry.rejected(error.reason)
-                self._complaints.add(error.reason, f"{message.topic[:80]!r}: {error}")
+                self._reject(message, error)
                 continue
+            for one in rejected:
+                self._reject(message, one)
             for key, own_time, row, seed in readings:
                 if seed:
                     seeds.append(len(keys))
@@ -76,6 +78,10 @@ class Intake:
         )
         self._restamp(batch)
         return batch
+
+    def _reject(self, message: Message, error: PayloadError) -> None:
+        self._telemetry.rejected(error.reason)
+        self._complaints.add(error.reason, f"{message.topic[:80]!r}: {error}")
 
     def _restamp(self, batch: Batch) -> None:
         if self._restamp_after_s is None:

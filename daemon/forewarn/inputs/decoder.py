@@ -3,6 +3,8 @@
 Rules that hold here:
 
 - A message becomes readings or exactly one rejection; nothing a device sends raises past `decode`.
+- A message of several series that has only some of their values becomes the readings that are there, and one rejection
+  for each that is not.
 - What a topic means is looked up once and remembered, for a bounded number of short topics. A rejection is not: names
   that are made up cost time, but neither memory nor what is remembered of real devices.
 - A model with one feature judges each metric as a series of its own. A model with several needs them all in one
@@ -35,6 +37,13 @@ class Reading(NamedTuple):
     at: float | None
     values: tuple[float, ...]
     seed: bool = False
+
+
+class Decoded(NamedTuple):
+    """What one message is: at least one reading, and why values of other series in it are none."""
+
+    readings: Sequence[Reading]
+    rejected: Sequence[PayloadError] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +90,7 @@ class Decoder:
         self._most = max_payload_bytes
         self._routes: dict[str, _Route] = {}
 
-    def decode(self, topic: str, payload: bytes, retained: bool = False) -> Sequence[Reading]:
+    def decode(self, topic: str, payload: bytes, retained: bool = False) -> Decoded:
         """The readings of one message.
 
         Raises:
@@ -95,15 +104,16 @@ class Decoder:
             return self._read(route, payload)
         if source.retained == "ignore":
             raise PayloadError(Rejection.RETAINED, f"{topic[:80]!r}")
-        return tuple(reading._replace(seed=True) for reading in self._read(route, payload))
+        readings, rejected = self._read(route, payload)
+        return Decoded(tuple(reading._replace(seed=True) for reading in readings), rejected)
 
-    def _read(self, route: _Route, payload: bytes) -> Sequence[Reading]:
+    def _read(self, route: _Route, payload: bytes) -> Decoded:
         source = route.source
         if source.dialect == "json":
             return self._json(source, route, payload)
         if route.key is None:
             raise PayloadError(Rejection.MISSING_VALUE, f"the model needs {', '.join(self._features)} in one message")
-        return (Reading(route.key, None, (parse_number(payload),)),)
+        return Decoded((Reading(route.key, None, (parse_number(payload),)),))
 
     def _learn(self, topic: str) -> _Route:
         route = self._route(topic)
@@ -124,19 +134,32 @@ class Decoder:
             return _Route(source, device, metric, key)
         raise PayloadError(Rejection.NO_ROUTE, f"{topic[:80]!r}")
 
-    def _json(self, source: Input, route: _Route, payload: bytes) -> Sequence[Reading]:
+    def _json(self, source: Input, route: _Route, payload: bytes) -> Decoded:
         document = json_paths.parse_json(payload)
         at = None
         if source.time is not None:
             at = epoch_seconds(json_paths.follow(document, source.time))
         if route.key is not None and len(source.values) == 1 and "" in source.values:
-            return (Reading(route.key, at, (json_paths.number(json_paths.follow(document, source.values[""])),)),)
+            value = json_paths.number(json_paths.follow(document, source.values[""]))
+            return Decoded((Reading(route.key, at, (value,)),))
         device = route.device if source.device is None else self._device(document, source.device)
-        values = {
-            metric or route.metric or "": json_paths.number(json_paths.follow(document, path))
-            for metric, path in source.values.items()
-        }
-        return self._readings(device or "", at, values)
+        values, rejected = self._values(document, source, route)
+        return Decoded(self._readings(device or "", at, values), rejected)
+
+    def _values(self, document: object, source: Input, route: _Route) -> tuple[dict[str, float], list[PayloadError]]:
+        """The values that are there, by metric, and why the others are not."""
+        values: dict[str, float] = {}
+        rejected: list[PayloadError] = []
+        for name, path in source.values.items():
+            metric = name or route.metric or ""
+            try:
+                values[metric] = json_paths.number(json_paths.follow(document, path))
+            except PayloadError as error:
+                # Made anew, since the traceback of this one leads to the list that it would be in.
+                rejected.append(PayloadError(error.reason, f"{metric!r}: {error.detail}"))
+        if rejected and (len(self._features) > 1 or not values):
+            raise PayloadError(rejected[0].reason, rejected[0].detail)
+        return values, rejected
 
     def _device(self, document: object, path: tuple[str, ...]) -> str:
         name = json_paths.follow(document, path)
