@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 
 from forewarn.adapters.telemetry import Telemetry
@@ -48,7 +49,11 @@ def outcomes(batch: Batch) -> list[Outcome]:
 
 
 def test_retained_messages_are_marked_among_others() -> None:
-    batch = intake(telemetry()).take([message(NOW), message(NOW, device="b", retained=True), message(NOW, device="c")]).batch
+    batch = (
+        intake(telemetry())
+        .take([message(NOW), message(NOW, device="b", retained=True), message(NOW, device="c")])
+        .batch
+    )
     assert batch.seed is not None
     assert batch.seed.tolist() == [False, True, False]
 
@@ -61,13 +66,31 @@ def test_retained_messages_are_as_others_or_are_none(retained: Retained, n: int)
     assert f'forewarn_rejections_total{{reason="retained"}} {2.0 - n}' in exposed(counts)
 
 
+def test_of_a_message_without_one_of_its_values_the_others_are_readings_and_everything_is_counted() -> None:
+    counts = telemetry()
+    source = Input(TopicPattern("s/{device}"), dialect="json", values={m: (m,) for m in ("t", "rh", "co2")})
+    read = Intake(Decoder([source], card(), max_payload_bytes=1000), counts, Complaints(), n_feature=1)
+    payloads = (b'{"t": 4, "rh": null, "co2": "-"}', b'{"co2": 400, "t": 5}', b"{}", b"{")
+    batch = read.take([Message("s/a", payload, NOW + i, retained=False) for i, payload in enumerate(payloads)]).batch
+    assert [key.metric for key in batch.keys] == ["t", "t", "co2"]
+    assert batch.values[:, 0].tolist() == [4.0, 5.0, 400.0]
+    counts.ingested(Engine(HalfTrend(), Rules()).ingest(batch), np.zeros(3))
+    said = exposed(counts)
+    for reason, n in (("missing_value", 3), ("not_number", 1), ("not_json", 1)):
+        assert f'forewarn_rejections_total{{reason="{reason}"}} {n}.0' in said
+    assert "forewarn_readings_received_total 8.0" in said
+    assert 'forewarn_readings_total{outcome="warming_up"} 3.0' in said
+
+
 def test_nothing_at_all_is_an_empty_batch() -> None:
     batch = intake(telemetry(), restamp_after_s=1.0).take([]).batch
     assert (len(batch), batch.values.shape) == (0, (0, 1))
 
 
 def test_a_clock_that_is_a_day_ahead_is_rejected_and_the_others_are_not() -> None:
-    batch = intake(telemetry()).take([message(NOW), message(NOW + 86_400.0, device="b"), message(NOW, device="c")]).batch
+    batch = (
+        intake(telemetry()).take([message(NOW), message(NOW + 86_400.0, device="b"), message(NOW, device="c")]).batch
+    )
     assert outcomes(batch) == [Outcome.WARMING_UP, Outcome.FROM_FUTURE, Outcome.WARMING_UP]
 
 
@@ -112,6 +135,6 @@ def test_local_time_without_an_offset_loses_the_hour_that_comes_twice_and_nothin
     moments = [change + timedelta(minutes=m) for m in range(-60, 121, 10)]
     texts = [moment.astimezone(ZoneInfo("Europe/Berlin")).replace(tzinfo=None).isoformat() for moment in moments]
     shift = change.timestamp() + 20_000.0 - NOW
-    said = outcomes(intake(telemetry()).take([message(text, after=shift) for text in texts])).batch
+    said = outcomes(intake(telemetry()).take([message(text, after=shift) for text in texts]).batch)
     assert said[:6] == said[12:-1][:6] == [Outcome.WARMING_UP] * 6
     assert set(said[6:12]) <= {Outcome.OUT_OF_ORDER, Outcome.DUPLICATE}

@@ -81,8 +81,8 @@ class Intake:
             except PayloadError as error:
                 self._reject(message, error)
                 continue
-            for error in rejected:
-                self._reject(message, error)
+            for reason in rejected:
+                self._reject(message, reason)
             if not readings and not rejected:
                 self._telemetry.skipped()
             for other in others:

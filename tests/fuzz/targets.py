@@ -103,7 +103,7 @@ def _json(data: bytes) -> None:
 
 
 def _topic(data: bytes) -> None:
-    for reading in _decoder().decode(data.decode("utf-8", "surrogateescape"), b"1"):
+    for reading in _decoder().decode(data.decode("utf-8", "surrogateescape"), b"1").readings:
         assert not set("/+#\0") & set(reading.key.device + reading.key.metric)
 
 

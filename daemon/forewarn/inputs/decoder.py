@@ -126,7 +126,7 @@ class Decoder:
             readings = self._joined(self._joint, readings, rejected, received_at)
         if rejected and not readings and not others:
             raise PayloadError(rejected[0].reason, rejected[0].detail)
-        return Decoded(readings, rejected, others)
+        return Decoded(tuple(readings), rejected, others)
 
     def _learn(self, topic: str) -> _Route:
         route = self._route(topic)
@@ -158,9 +158,7 @@ class Decoder:
             else:
                 others.append(item)
 
-    def _readings(
-        self, source: Input, samples: list[Sample], seed: bool
-    ) -> tuple[list[Reading], list[PayloadError]]:
+    def _readings(self, source: Input, samples: list[Sample], seed: bool) -> tuple[list[Reading], list[PayloadError]]:
         """One reading for each sample, or why it is none."""
         readings: list[Reading] = []
         rejected: list[PayloadError] = []

@@ -7,7 +7,7 @@ Rules that hold here:
   the same for all dialects. A value that is there but null is None; what the message does not speak of is left out.
 - Nothing that a device sends raises but `PayloadError`. What is no reading by design (a command, a state, a birth)
   gives nothing.
-- Between messages a dialect remembers what its format asks for (aliases, identifiers seen), and of that so much at most.
+- Between messages a dialect remembers what its format asks for (aliases, identifiers seen), bounded.
 """
 
 from collections.abc import Callable, Iterable, Mapping

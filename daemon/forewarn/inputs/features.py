@@ -38,6 +38,8 @@ class Features:
         Raises:
             PayloadError: `missing_value`, naming the features that there is no value for, or too old a one.
         """
+        if not any(name in values for name in self._names):
+            raise PayloadError(Rejection.MISSING_VALUE, f"the model needs {', '.join(self._names)}")
         held = self._held.pop(device, None) or {}
         held.update({name: (value, at) for name, value in values.items() if name in self._names})
         self._held[device] = held
