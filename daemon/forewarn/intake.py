@@ -19,7 +19,7 @@ from forewarn.core.readings import Batch, SeriesKey
 from forewarn.errors import PayloadError
 from forewarn.inbox import Message
 from forewarn.inputs.decoder import Decoder
-from forewarn.inputs.dialect import Presence, Request
+from forewarn.inputs.dialect import Request
 from forewarn.logs import Complaints
 
 
@@ -28,12 +28,12 @@ class Taken(NamedTuple):
 
     Attributes:
         batch: the readings, in order.
-        presences: what devices say of being there, with the time of arrival, in order.
+        departures: the devices that are said to be going and not to have come again, with the time of arrival.
         requests: what a dialect wants published.
     """
 
     batch: Batch
-    presences: Sequence[tuple[float, Presence]]
+    departures: Sequence[tuple[str, float]]
     requests: Sequence[Request]
 
 
@@ -69,7 +69,7 @@ class Intake:
         received_at: list[float] = []
         values: list[tuple[float, ...]] = []
         seeds: list[int] = []
-        presences: list[tuple[float, Presence]] = []
+        departures: dict[str, float] = {}
         requests: list[Request] = []
         decode = self._decode
         for message in messages:
@@ -86,10 +86,12 @@ class Intake:
             if not readings and not rejected:
                 self._telemetry.skipped()
             for other in others:
-                if isinstance(other, Presence):
-                    presences.append((arrived_at, other))
-                else:
+                if isinstance(other, Request):
                     requests.append(other)
+                elif other.online:
+                    departures.pop(other.device, None)
+                else:
+                    departures[other.device] = arrived_at
             for key, own_time, row, seed in readings:
                 if seed:
                     seeds.append(len(keys))
@@ -106,7 +108,7 @@ class Intake:
             np.isin(np.arange(len(keys)), seeds) if seeds else None,
         )
         self._restamp(batch)
-        return Taken(batch, presences, requests)
+        return Taken(batch, list(departures.items()), requests)
 
     def _reject(self, message: Message, error: PayloadError) -> None:
         self._telemetry.rejected(error.reason)

@@ -20,7 +20,7 @@ from forewarn.adapters.onnx_forecaster import load_model
 from forewarn.core.card import CARD_KEY, GOLDEN_KEY, GoldenSample, ModelCard
 from forewarn.core.engine import Engine
 from forewarn.core.readings import Batch, SeriesKey
-from forewarn.core.records import Tick, of_batch, of_tick, read
+from forewarn.core.records import Lost, Tick, of, of_batch, of_tick, read
 from forewarn.core.rules import Rules
 from forewarn.core.snapshot import Snapshot
 from forewarn.errors import ModelError, PayloadError, SettingsError
@@ -183,7 +183,7 @@ def _past(data: bytes) -> None:
 
 def _records() -> list[bytes]:
     batch = Batch([SeriesKey("a", "t"), SeriesKey("é", "")] * 2, np.arange(4.0), np.arange(4.0), np.ones((4, 2)))
-    return [of_batch(batch), of_tick(Tick(1.5, 0.0))]
+    return [of_batch(batch), of_tick(Tick(1.5, 0.0)), of(Lost([("a", 1.5)]))]
 
 
 def _snapshot() -> bytes:

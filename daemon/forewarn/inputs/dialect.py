@@ -38,7 +38,10 @@ class Sample(NamedTuple):
 
 
 class Presence(NamedTuple):
-    """A device, or whoever speaks for it, says that it is there, or that it is not any more."""
+    """A device, or whoever speaks for it, says that it is there, or that it is not any more.
+
+    It speaks for all devices whose names begin with its own and a colon as well.
+    """
 
     device: str
     online: bool
