@@ -114,14 +114,11 @@ class Decoder:
             raise PayloadError(Rejection.TOO_LARGE, f"{len(payload)} bytes, limits.max_payload_bytes is {self._most}")
         if route.read is None:
             return _NOTHING
-        source = route.source
-        samples: list[Sample] = []
-        others: list[Presence | Request] = []
-        self._sort(source, route.read(payload, properties), samples, others)
-        seed = retained and source.input.retained == "seed"
-        if retained and source.input.retained == "ignore" and samples:
+        source = route.source.input
+        seed = retained and source.retained == "seed"
+        readings, rejected, others = self._readings(route.source, route.read(payload, properties), seed)
+        if retained and source.retained == "ignore" and (readings or rejected):
             raise PayloadError(Rejection.RETAINED, f"{topic[:80]!r}")
-        readings, rejected = self._readings(source.input, samples, seed)
         if self._joint is not None and readings:
             readings = self._joined(self._joint, readings, rejected, received_at)
         if rejected and not readings and not others:
@@ -145,24 +142,21 @@ class Decoder:
                 return _Route(source, source.dialect.reader(match))
         raise PayloadError(Rejection.NO_ROUTE, f"{topic[:80]!r}")
 
-    def _sort(
-        self, source: _Source, told: Iterable[Told], samples: list[Sample], others: list[Presence | Request]
-    ) -> None:
-        """What a message says: samples that are wanted, and what is none."""
-        for item in told:
-            if isinstance(item, Sample):
-                if source.wants is None or source.wants(item.metric):
-                    samples.append(item)
-            elif isinstance(item, Presence):
-                others.append(Presence(checked_name(item.device), item.online))
-            else:
-                others.append(item)
-
-    def _readings(self, source: Input, samples: list[Sample], seed: bool) -> tuple[list[Reading], list[PayloadError]]:
-        """One reading for each sample, or why it is none."""
+    def _readings(
+        self, source: _Source, told: Iterable[Told], seed: bool
+    ) -> tuple[list[Reading], list[PayloadError], list[Presence | Request]]:
+        """One reading for each sample that is wanted, or why it is none; and what is no sample."""
         readings: list[Reading] = []
         rejected: list[PayloadError] = []
-        for device, metric, value, at, unit in samples:
+        others: list[Presence | Request] = []
+        wants, usual_unit = source.wants, source.input.unit
+        for item in told:
+            if not isinstance(item, Sample):
+                others.append(_checked(item))
+                continue
+            device, metric, value, at, unit = item
+            if wants is not None and not wants(metric):
+                continue
             try:
                 key = series(device, metric)
                 size = value if isinstance(value, float) else number(value)
@@ -170,10 +164,10 @@ class Decoder:
                 # Made anew, since the traceback of this one leads to the list that it would be in.
                 rejected.append(PayloadError(error.reason, f"{metric[:40]!r}: {error.detail}"))
                 continue
-            if unit or source.unit:
-                size = self._converted(size, metric, unit or source.unit)
+            if unit or usual_unit:
+                size = self._converted(size, metric, unit or usual_unit)
             readings.append(Reading(key, at, (size,), seed))
-        return readings, rejected
+        return readings, rejected, others
 
     def _converted(self, value: float, metric: str, unit: str) -> float:
         change = conversion(unit, self._units.get(metric) or self._usual_unit)
@@ -198,6 +192,10 @@ class Decoder:
             if row is not None:
                 readings.append(Reading(SeriesKey(device, self._target), at, row, known[0].seed))
         return readings
+
+
+def _checked(told: Presence | Request) -> Presence | Request:
+    return told if isinstance(told, Request) else Presence(checked_name(told.device), told.online)
 
 
 _NOTHING = Decoded()

@@ -1,7 +1,7 @@
 """The `json` dialect: values by dotted paths into a JSON document. `a.0.b` is `{"a": [{"b": …}]}`."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from forewarn.core.readings import Rejection
@@ -24,12 +24,11 @@ class Json:
         device, metric = topic.names.get("device", ""), topic.names.get("metric") or source.metric or ""
         paths = tuple((name or metric, path) for name, path in source.values.items())
 
-        def read(payload: bytes, _properties: bytes) -> Iterator[Sample]:
+        def read(payload: bytes, _properties: bytes) -> list[Sample]:
             document = parse_json(payload)
             at = None if source.time is None else epoch_seconds(follow(document, source.time))
             name = device if source.device is None else _device(document, source.device)
-            for metric, path in paths:
-                yield Sample(name, metric, follow(document, path), at)
+            return [Sample(name, metric, follow(document, path), at) for metric, path in paths]
 
         return read
 
