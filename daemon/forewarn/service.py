@@ -157,6 +157,7 @@ class Daemon:
             self._telemetry.reloaded(taken=False)
         else:
             self._settings = settings
+            self._recorder.close()
             self._take(settings, parts)
             self._ledger.swap(parts.engine)
             self._model_file = self._model_file_next = model_signature(settings)
@@ -180,6 +181,7 @@ class Daemon:
             restamp_after_s=limits.max_future_s if limits.future == "restamp" else None,
         )
         self._telemetry.model_loaded(card, parts.forecaster.sha256)
+        self._recorder = parts.recorder
 
     def _watch_model(self) -> None:
         """Reload once the model file has changed and stays as it is."""
@@ -204,6 +206,7 @@ class Daemon:
             verdicts = self._engine.ingest(batch)
         self._n_series = max(self._n_series, int(verdicts.slot.max()) + 1)  # slots are given out in order
         self._telemetry.ingested(verdicts, self._clock.now() - batch.received_at)
+        self._recorder.write(batch, verdicts)
         self._log_rejections(batch, verdicts)
         self._ledger.enter(batch, messages, self._told(verdicts.events))
         self._send_letters()
@@ -381,6 +384,7 @@ class Daemon:
             log.warning("%d messages were not acknowledged by the broker", self._link.unacknowledged)
         self._ledger.outbox.acknowledged(self._link.take_acknowledged())
         self._ledger.close()
+        self._recorder.close()
         self._complaints.flush()
         if self._http is not None:
             self._http.close()

@@ -366,6 +366,15 @@ class StateSettings(_Section):
     )
 
 
+class RecordSettings(_Section):
+    """Readings kept as CSV files, for `forewarn-train fit --data FOLDER`."""
+
+    folder: Path | None = Field(default=None, description="Where; without it none are kept.")
+    max_mb: float = Field(
+        default=512.0, ge=1, allow_inf_nan=False, description="Megabytes of all files; the oldest file goes then."
+    )
+
+
 class PublishSettings(_Section):
     """What is published."""
 
@@ -433,6 +442,7 @@ class Settings(BaseSettings):
     faults: FaultSettings = FaultSettings()
     metrics: MetricsSettings = MetricsSettings()
     state: StateSettings = StateSettings()
+    record: RecordSettings = RecordSettings()
     publish: PublishSettings = PublishSettings()
     limits: LimitSettings = LimitSettings()
     logging: LoggingSettings = LoggingSettings()

@@ -10,6 +10,7 @@ from forewarn.adapters.journal import Journal
 from forewarn.adapters.mqtt.session import Broker
 from forewarn.adapters.mqtt.tls import Tls
 from forewarn.adapters.onnx_forecaster import OnnxForecaster, load_model, resolve_model
+from forewarn.adapters.recorder import Recorder
 from forewarn.core.card import ModelCard
 from forewarn.core.engine import Engine
 from forewarn.errors import SettingsError
@@ -33,6 +34,7 @@ class Parts:
     engine: Engine
     decoder: Decoder
     phrases: Phrasebook
+    recorder: Recorder
 
 
 def parts_of(settings: Settings, observe: Callable[[int, float], None]) -> Parts:
@@ -54,6 +56,7 @@ def parts_of(settings: Settings, observe: Callable[[int, float], None]) -> Parts
         Engine(forecaster, settings.rules()),
         decoder_of(settings, forecaster.card),
         _phrasebook(settings, forecaster),
+        _recorder(settings, forecaster.card),
     )
 
 
@@ -144,6 +147,11 @@ def _phrasebook(settings: Settings, forecaster: OnnxForecaster) -> Phrasebook:
         units=settings.units,
         unit=card.unit,
     )
+
+
+def _recorder(settings: Settings, card: ModelCard) -> Recorder:
+    record = settings.record
+    return Recorder(record.folder, int(record.max_mb * 1e6), tuple(feature.name for feature in card.features))
 
 
 def journal_of(settings: Settings) -> Journal | None:
