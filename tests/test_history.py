@@ -106,11 +106,28 @@ def test_what_cannot_be_read_is_told_with_what_to_do(
 def test_a_missing_file_a_folder_and_bytes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No such file"):
         read_history(tmp_path / "none.csv")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match=r"no \.csv file in it"):
         read_history(tmp_path)
     (tmp_path / "bytes.csv").write_bytes(b"timestamp,value\n\xff\xfe\x00")
     with pytest.raises(DataError, match="UTF-8"):
         read_history(tmp_path / "bytes.csv")
+
+
+def test_the_files_of_a_folder_are_one_history(tmp_path: Path) -> None:
+    write(tmp_path, "timestamp,device,t\n2,a,20\n", "t-2.csv")
+    write(tmp_path, "timestamp,device,t\n1,a,10\n1,b,11\n", "t-1.csv")
+    write(tmp_path, "timestamp,device,rh\n1,a,60\n", "rh-1.csv")
+    write(tmp_path, "nonsense", "notes.txt")
+    history = read_history(tmp_path, target="t")
+    assert history.values[:, 0].tolist() == [10, 11, 20]
+    assert history.device == ["a", "b", "a"]
+    single = hashlib.sha256((tmp_path / "rh-1.csv").read_bytes()).hexdigest()
+    assert read_history(tmp_path, target="rh").sha256 == single
+    assert history.sha256 not in (single, hashlib.sha256((tmp_path / "t-1.csv").read_bytes()).hexdigest())
+    with pytest.raises(DataError, match=r"different columns .*rh; .*t.*--target"):
+        read_history(tmp_path)
+    with pytest.raises(DataError, match="with the columns co2"):
+        read_history(tmp_path, target="co2")
 
 
 @pytest.mark.parametrize(

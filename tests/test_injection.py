@@ -21,7 +21,8 @@ from forewarn.core.engine import Engine
 from forewarn.core.readings import Batch, Rejection, SeriesKey
 from forewarn.core.rules import Rules
 from forewarn.errors import PayloadError
-from forewarn.inputs.decoder import Decoder, Input
+from forewarn.inputs.decoder import Decoder
+from forewarn.inputs.dialect import Input
 from forewarn.inputs.topics import TopicPattern
 from forewarn.logs import _TextFormatter
 from forewarn.messages import Outgoing, Phrasebook
@@ -112,7 +113,7 @@ def readings(name: str) -> Batch:
     """What a device of that name says, with a spike at the end; decoded as it would be."""
     values = [*(20 + 0.1 * np.sin(np.arange(300))), 90.0, 90.0, 90.0]
     payloads = [json.dumps({"id": name, "v": value}).encode() for value in values]
-    decoded = [decoder().decode("gateway", payload)[0] for payload in payloads]
+    decoded = [decoder().decode("gateway", payload).readings[0] for payload in payloads]
     at = 1.7e9 + 60.0 * np.arange(len(values), dtype=np.float64)
     return Batch([one.key for one in decoded], at, at, np.array([one.values for one in decoded]))
 
@@ -225,7 +226,7 @@ def test_the_report_of_a_training_shows_names_as_text(tmp_path: Path) -> None:
 @given(st.text(st.characters(exclude_categories=[]), min_size=1, max_size=20))
 def test_any_name_is_one_level_one_label_and_one_line_or_no_reading(name: str) -> None:
     try:
-        (reading,) = decoder().decode("gateway", of_payload(name))
+        (reading,) = decoder().decode("gateway", of_payload(name)).readings
     except PayloadError:
         return
     assert reading.key == SeriesKey(name, "temperature")

@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 
 from forewarn.adapters.telemetry import Telemetry
@@ -11,7 +12,8 @@ from forewarn.core.engine import Engine
 from forewarn.core.readings import Batch, Outcome
 from forewarn.core.rules import Rules
 from forewarn.inbox import Message
-from forewarn.inputs.decoder import Decoder, Input, Retained
+from forewarn.inputs.decoder import Decoder
+from forewarn.inputs.dialect import Input, Retained
 from forewarn.inputs.topics import TopicPattern
 from forewarn.intake import Intake
 from forewarn.logs import Complaints
@@ -47,7 +49,11 @@ def outcomes(batch: Batch) -> list[Outcome]:
 
 
 def test_retained_messages_are_marked_among_others() -> None:
-    batch = intake(telemetry()).batch([message(NOW), message(NOW, device="b", retained=True), message(NOW, device="c")])
+    batch = (
+        intake(telemetry())
+        .take([message(NOW), message(NOW, device="b", retained=True), message(NOW, device="c")])
+        .batch
+    )
     assert batch.seed is not None
     assert batch.seed.tolist() == [False, True, False]
 
@@ -55,18 +61,36 @@ def test_retained_messages_are_marked_among_others() -> None:
 @pytest.mark.parametrize(("retained", "n"), [("live", 2), ("ignore", 1)])
 def test_retained_messages_are_as_others_or_are_none(retained: Retained, n: int) -> None:
     counts = telemetry()
-    batch = intake(counts, retained=retained).batch([message(NOW), message(NOW, device="b", retained=True)])
+    batch = intake(counts, retained=retained).take([message(NOW), message(NOW, device="b", retained=True)]).batch
     assert (len(batch), batch.seed) == (n, None)
     assert f'forewarn_rejections_total{{reason="retained"}} {2.0 - n}' in exposed(counts)
 
 
+def test_of_a_message_without_one_of_its_values_the_others_are_readings_and_everything_is_counted() -> None:
+    counts = telemetry()
+    source = Input(TopicPattern("s/{device}"), dialect="json", values={m: (m,) for m in ("t", "rh", "co2")})
+    read = Intake(Decoder([source], card(), max_payload_bytes=1000), counts, Complaints(), n_feature=1)
+    payloads = (b'{"t": 4, "rh": null, "co2": "-"}', b'{"co2": 400, "t": 5}', b"{}", b"{")
+    batch = read.take([Message("s/a", payload, NOW + i, retained=False) for i, payload in enumerate(payloads)]).batch
+    assert [key.metric for key in batch.keys] == ["t", "t", "co2"]
+    assert batch.values[:, 0].tolist() == [4.0, 5.0, 400.0]
+    counts.ingested(Engine(HalfTrend(), Rules()).ingest(batch), np.zeros(3))
+    said = exposed(counts)
+    for reason, n in (("missing_value", 3), ("not_number", 1), ("not_json", 1)):
+        assert f'forewarn_rejections_total{{reason="{reason}"}} {n}.0' in said
+    assert "forewarn_readings_received_total 8.0" in said
+    assert 'forewarn_readings_total{outcome="warming_up"} 3.0' in said
+
+
 def test_nothing_at_all_is_an_empty_batch() -> None:
-    batch = intake(telemetry(), restamp_after_s=1.0).batch([])
+    batch = intake(telemetry(), restamp_after_s=1.0).take([]).batch
     assert (len(batch), batch.values.shape) == (0, (0, 1))
 
 
 def test_a_clock_that_is_a_day_ahead_is_rejected_and_the_others_are_not() -> None:
-    batch = intake(telemetry()).batch([message(NOW), message(NOW + 86_400.0, device="b"), message(NOW, device="c")])
+    batch = (
+        intake(telemetry()).take([message(NOW), message(NOW + 86_400.0, device="b"), message(NOW, device="c")]).batch
+    )
     assert outcomes(batch) == [Outcome.WARMING_UP, Outcome.FROM_FUTURE, Outcome.WARMING_UP]
 
 
@@ -74,7 +98,7 @@ def test_a_clock_that_is_a_day_ahead_is_restamped_and_counted_where_the_operator
     counts = telemetry()
     source = intake(counts, restamp_after_s=300.0)
     days = [message(NOW + 86_400.0 + i, device="b", after=float(i)) for i in range(5)]
-    batch = source.batch([message(NOW + 299.0), *days, message(NOW - 5.0, device="c")])
+    batch = source.take([message(NOW + 299.0), *days, message(NOW - 5.0, device="c")]).batch
     assert batch.at.tolist() == [NOW + 299.0, *(NOW + i for i in range(5)), NOW - 5.0]
     assert set(outcomes(batch)) == {Outcome.WARMING_UP}
     assert "forewarn_restamped_total 5.0" in exposed(counts)
@@ -89,7 +113,7 @@ def test_milliseconds_among_seconds_of_one_device_are_in_order() -> None:
         str(NOW + 4),
         f"{(NOW + 5) * 1000:.0f}",
     ]
-    batch = intake(telemetry()).batch([message(time, after=10.0) for time in times])
+    batch = intake(telemetry()).take([message(time, after=10.0) for time in times]).batch
     assert batch.at.tolist() == [NOW + i for i in range(6)]
     assert set(outcomes(batch)) == {Outcome.WARMING_UP}
 
@@ -100,7 +124,7 @@ def test_text_with_an_offset_is_in_order_over_a_change_of_summer_time(change: da
     texts = [moment.astimezone(ZoneInfo("Europe/Berlin")).isoformat() for moment in moments]
     assert len({text[-6:] for text in texts}) == 2
     shift = change.timestamp() + 6000.0 - NOW
-    batch = intake(telemetry()).batch([message(text, after=shift) for text in texts])
+    batch = intake(telemetry()).take([message(text, after=shift) for text in texts]).batch
     assert batch.at.tolist() == [moment.timestamp() for moment in moments]
     assert set(outcomes(batch)) == {Outcome.WARMING_UP}
 
@@ -111,6 +135,6 @@ def test_local_time_without_an_offset_loses_the_hour_that_comes_twice_and_nothin
     moments = [change + timedelta(minutes=m) for m in range(-60, 121, 10)]
     texts = [moment.astimezone(ZoneInfo("Europe/Berlin")).replace(tzinfo=None).isoformat() for moment in moments]
     shift = change.timestamp() + 20_000.0 - NOW
-    said = outcomes(intake(telemetry()).batch([message(text, after=shift) for text in texts]))
+    said = outcomes(intake(telemetry()).take([message(text, after=shift) for text in texts]).batch)
     assert said[:6] == said[12:-1][:6] == [Outcome.WARMING_UP] * 6
     assert set(said[6:12]) <= {Outcome.OUT_OF_ORDER, Outcome.DUPLICATE}

@@ -12,7 +12,7 @@ from forewarn import ledger
 from forewarn.adapters.journal import Journal
 from forewarn.adapters.telemetry import Telemetry
 from forewarn.core.engine import Engine
-from forewarn.core.records import Tick
+from forewarn.core.records import Lost, Tick
 from forewarn.core.rules import Limits, Rules
 from forewarn.inbox import Message
 from forewarn.ledger import Ledger
@@ -41,6 +41,11 @@ class Life:
         for event in verdicts.events:
             self.telemetry.event(event)
         self.ledger.enter(step, [MESSAGE], [Outgoing("alert", str(i)) for i in range(len(verdicts.events))])
+        lost = Lost([(rows[0].key.device, rows[-1].received_at)])
+        if events := self.engine.lost(*lost):
+            for event in events:
+                self.telemetry.event(event)
+            self.ledger.enter(lost, (), [Outgoing("lost", str(i)) for i in range(len(events))])
         tick = Tick(rows[-1].received_at + 5000.0, rows[0].received_at)
         if events := self.engine.tick(*tick):
             for event in events:

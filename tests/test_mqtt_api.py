@@ -11,7 +11,8 @@ import pytest
 from forewarn.core.alerts import ABOUT, Alert, AlertRaised, Kind, Severity
 from forewarn.core.card import ModelCard
 from forewarn.core.readings import SeriesKey
-from forewarn.inputs.decoder import Decoder, Input, Reading
+from forewarn.inputs.decoder import Decoder, Reading
+from forewarn.inputs.dialect import Input
 from forewarn.inputs.topics import TopicPattern
 from forewarn.messages import sentence
 from tests.forecasters import card
@@ -77,7 +78,7 @@ def test_the_sentence_of_the_example_is_the_one_of_its_numbers() -> None:
 
 
 def decoded(model: ModelCard, source: Input, topic: str, payload: str) -> list[Reading]:
-    return list(Decoder([source], model, max_payload_bytes=1000).decode(topic, payload.encode()))
+    return list(Decoder([source], model, max_payload_bytes=1000).decode(topic, payload.encode()).readings)
 
 
 def test_the_examples_of_readings_are_read_as_the_page_says() -> None:

@@ -212,9 +212,9 @@ def test_a_file_that_cannot_be_used_is_one_line_with_its_name_and_the_key(given_
 
 
 INPUT_PROBLEMS = {
-    'topic = "a/{device}/{metric}"\nvalue = "v"': 'value is a path into JSON: it needs dialect = "json"',
-    'topic = "a/{device}/{metric}"\ntime = "t"': 'time is a path into JSON: it needs dialect = "json"',
-    'topic = "a/{device}"\nvalues = {t = "v"}': 'values is a path into JSON: it needs dialect = "json"',
+    'topic = "a/{device}/{metric}"\nvalue = "v"': "value is not for number: it is for dialect json",
+    'topic = "a/{device}/{metric}"\ntime = "t"': "time is not for number: it is for dialect json",
+    'topic = "a/{device}"\nvalues = {t = "v"}': "values is not for number: it is for dialect json",
     'topic = "a/{device}/{metric}"\ndialect = "json"': 'dialect "json" needs either value = "path" or a table',
     'topic = "a/{device}"\ndialect = "json"\nvalue = "v"\nvalues = {t = "v"}': 'dialect "json" needs either value',
     'topic = "a/+/{metric}"': "the device comes either from {device} in the topic or from a path device",
@@ -230,7 +230,7 @@ INPUT_PROBLEMS = {
     'topic = "a/+"\nmetric = "t"\ndialect = "json"\nvalue = "v"\ndevice = ""': ".device: String should have at least 1",
     'topic = "a/{device}"\nmetric = "t"\ndialect = "json"\nvalue = ""': ".value: String should have at least 1",
     'topic = "a/{device}"\nmetric = "t"\ndialect = "json"\nvalue = "v"\ntime = ""': ".time: String should have at",
-    'topic = "a/{device}/{metric}"\ndialect = "xml"': ".dialect: Input should be 'number' or 'json' (it is 'xml')",
+    'topic = "a/{device}/{metric}"\ndialect = "xml"': ".dialect: there is no dialect 'xml'; there are number, json",
     'topic = "a/{device}/{metric}"\nretained = true': ".retained: Input should be 'ignore', 'seed' or 'live'",
 }
 

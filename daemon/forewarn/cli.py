@@ -5,6 +5,7 @@ import json
 import math
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from getpass import getpass
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_run(commands)
     _add_check(commands)
+    _add_explain(commands)
     _add_backtest(commands)
     _add_model(commands)
     _add_simulate(commands)
@@ -92,6 +94,31 @@ def _check(args: argparse.Namespace) -> None:
 
     for line in check(args.config, connect=args.connect):
         print(line)
+
+
+def _add_explain(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "explain",
+        help="show how one message becomes readings",
+        description="Show step by step how one message becomes readings, or why not. Exits with 1 where it does not.",
+    )
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings, TOML")
+    parser.add_argument("--retained", action="store_true", help="as if the broker had kept the message")
+    parser.add_argument("topic", metavar="TOPIC", help="of the message")
+    parser.add_argument("payload", metavar="PAYLOAD", help="of the message; `-` reads it from standard input, as it is")
+    parser.set_defaults(command=_explain)
+
+
+def _explain(args: argparse.Namespace) -> int:
+    from forewarn.explain import explain  # noqa: PLC0415 - --help need not load onnxruntime
+
+    payload = sys.stdin.buffer.read() if args.payload == "-" else os.fsencode(args.payload)
+    steps = explain(args.config, args.topic, payload, retained=args.retained, now=time.time())
+    found = False
+    for is_reading, line in steps:
+        print(line)
+        found |= is_reading
+    return 0 if found else EX_FAILED
 
 
 def _add_backtest(commands: Commands) -> None:

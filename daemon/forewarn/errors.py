@@ -35,4 +35,4 @@ class PayloadError(ForewarnError):
     def __init__(self, reason: "Rejection", detail: str = "") -> None:
         """Keep the bounded reason code apart from the free text."""
         super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason = reason
+        self.reason, self.detail = reason, detail

@@ -10,7 +10,8 @@ Rules that hold here:
 import csv
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -38,7 +39,7 @@ class History:
 
     Attributes:
         path: of the file.
-        sha256: of the file's bytes, hexadecimal.
+        sha256: of the file's bytes, hexadecimal; of several files, that of their hashes.
         timestamp_text: the timestamp of each row as it was written.
         device: of each row; the file's stem where there is no device column.
         at: `(n,)` UTC epoch seconds, NaN where the timestamp cannot be read.
@@ -99,7 +100,8 @@ def read_history(
     """Read a CSV file with a header line; the delimiter is a comma, a semicolon or a tab.
 
     Args:
-        path: of the file.
+        path: of the file, or of a folder whose `.csv` files are read as one, in the order of their names. Of a folder,
+            files without the columns that are asked for are left out; the others have one header.
         time_column: its name; None chooses a column that is named like a time, or the only one that holds times.
         device_column: its name; None chooses a column that is named like a device, else all rows are one device.
         features: names of the columns to read; None is the target alone, or the only column of numbers left.
@@ -110,13 +112,11 @@ def read_history(
         DataError: naming the file, the line or column, and what to do.
     """
     try:
-        with path.open("rb") as raw:
-            sha256 = hashlib.file_digest(raw, "sha256").hexdigest()
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            delimiter = _delimiter(stream.readline())
-            stream.seek(0)
-            rows = (row for row in csv.reader(stream, delimiter=delimiter) if any(row))
-            header = _header(path, next(rows, []))
+        named = {*(features or ()), *filter(None, (target, time_column, device_column))}
+        files = _files(path, named) if path.is_dir() else [path]
+        sha256 = _digest(files)
+        with closing(_rows_of(files)) as rows:
+            header = _header(files[0], next(rows, []))
             sample = list(islice(rows, _SAMPLE_ROWS))
             if not sample:
                 raise DataError(f"{path}: has a header line and no rows: at least one row is needed")
@@ -157,6 +157,41 @@ def read_for(
             path, time_column=time_column, device_column=device_column, features=names, target=card.target
         )
     return read_history(path, time_column=time_column, device_column=device_column, target=target, prefer=card.target)
+
+
+def _files(folder: Path, named: set[str]) -> list[Path]:
+    """The files of a folder that have these columns."""
+    headers: dict[tuple[str, ...], list[Path]] = {}
+    for file in sorted(folder.glob("*.csv")):
+        header = tuple(name.strip() for name in next(_rows_of([file]), []))
+        if header and named <= {*header}:
+            headers.setdefault(header, []).append(file)
+    if len(headers) == 1:
+        return next(iter(headers.values()))
+    if not headers:
+        columns = f" with the columns {', '.join(sorted(named))}" if named else ""
+        raise DataError(f"{folder}: no .csv file in it{columns}: give a file, or another folder")
+    told = "; ".join(", ".join(header) for header in sorted(headers))
+    raise DataError(f"{folder}: its files have different columns ({told}): say which to read with --target")
+
+
+def _rows_of(files: Sequence[Path]) -> Generator[list[str], None, None]:
+    """The header of the first file, then the rows of all."""
+    for i, file in enumerate(files):
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            delimiter = _delimiter(stream.readline())
+            stream.seek(0)
+            rows = (row for row in csv.reader(stream, delimiter=delimiter) if any(row))
+            yield from islice(rows, 1 if i else 0, None)
+
+
+def _digest(files: Sequence[Path]) -> str:
+    """SHA-256 of one file, or of the hashes of several."""
+    hashes = []
+    for file in files:
+        with file.open("rb") as raw:
+            hashes.append(hashlib.file_digest(raw, "sha256").hexdigest())
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def _delimiter(header: str) -> str:

@@ -29,6 +29,7 @@ class Message(NamedTuple):
         mid: packet identifier; 0 at QoS 0.
         repeated: whether the broker says that it may have sent it before.
         connection: which one it came on: on another it cannot be acknowledged.
+        properties: those of MQTT 5 as they are in the packet.
     """
 
     topic: str
@@ -38,6 +39,7 @@ class Message(NamedTuple):
     mid: int = 0
     repeated: bool = False
     connection: int = 0
+    properties: bytes = b""
 
 
 class Inbox:

@@ -2,12 +2,15 @@
 
 Rules that hold here:
 
-- Each message becomes readings of the batch, or is counted as rejected for one reason.
+- Each message becomes readings of the batch, or is counted as rejected for one reason, or as skipped where it is no
+  reading by design. One that has only some of its values is both: a reading for each value that is there, and a
+  rejection for each that is not.
 - A reading without a time of its own has that of its arrival. So has one whose time is too far ahead, where the
   operator says so; the engine rejects it otherwise.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +19,22 @@ from forewarn.core.readings import Batch, SeriesKey
 from forewarn.errors import PayloadError
 from forewarn.inbox import Message
 from forewarn.inputs.decoder import Decoder
+from forewarn.inputs.dialect import Request
 from forewarn.logs import Complaints
+
+
+class Taken(NamedTuple):
+    """What some messages are.
+
+    Attributes:
+        batch: the readings, in order.
+        departures: the devices that are said to be going and not to have come again, with the time of arrival.
+        requests: what a dialect wants published.
+    """
+
+    batch: Batch
+    departures: Sequence[tuple[str, float]]
+    requests: Sequence[Request]
 
 
 class Intake:
@@ -44,27 +62,42 @@ class Intake:
         self._decode, self._telemetry, self._complaints = decoder.decode, telemetry, complaints
         self._n_feature, self._restamp_after_s = n_feature, restamp_after_s
 
-    def batch(self, messages: Sequence[Message]) -> Batch:
-        """The readings of these messages, in their order."""
+    def take(self, messages: Sequence[Message]) -> Taken:
+        """What these messages are."""
         keys: list[SeriesKey] = []
         at: list[float] = []
         received_at: list[float] = []
         values: list[tuple[float, ...]] = []
         seeds: list[int] = []
+        departures: dict[str, float] = {}
+        requests: list[Request] = []
         decode = self._decode
         for message in messages:
+            arrived_at = message.received_at
             try:
-                readings = decode(message.topic, message.payload, message.retained)
+                readings, rejected, others = decode(
+                    message.topic, message.payload, message.retained, arrived_at, message.properties
+                )
             except PayloadError as error:
-                self._telemetry.rejected(error.reason)
-                self._complaints.add(error.reason, f"{message.topic[:80]!r}: {error}")
+                self._reject(message, error)
                 continue
+            for reason in rejected:
+                self._reject(message, reason)
+            if not readings and not rejected:
+                self._telemetry.skipped()
+            for other in others:
+                if isinstance(other, Request):
+                    requests.append(other)
+                elif other.online:
+                    departures.pop(other.device, None)
+                else:
+                    departures[other.device] = arrived_at
             for key, own_time, row, seed in readings:
                 if seed:
                     seeds.append(len(keys))
                 keys.append(key)
-                at.append(message.received_at if own_time is None else own_time)
-                received_at.append(message.received_at)
+                at.append(arrived_at if own_time is None else own_time)
+                received_at.append(arrived_at)
                 values.append(row)
         shape = (len(keys), self._n_feature)
         batch = Batch(
@@ -75,7 +108,11 @@ class Intake:
             np.isin(np.arange(len(keys)), seeds) if seeds else None,
         )
         self._restamp(batch)
-        return batch
+        return Taken(batch, list(departures.items()), requests)
+
+    def _reject(self, message: Message, error: PayloadError) -> None:
+        self._telemetry.rejected(error.reason)
+        self._complaints.add(error.reason, f"{message.topic[:80]!r}: {error}")
 
     def _restamp(self, batch: Batch) -> None:
         if self._restamp_after_s is None:

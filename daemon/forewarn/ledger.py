@@ -102,15 +102,17 @@ class Ledger:
         self._telemetry.resumed(alert for slot in fleet.slot.tolist() for alert in self._engine.alerts(slot))
         self.seen_at = max([at for at in fleet.received_at.tolist() if at == at], default=0.0)  # noqa: PLR0124 - NaN
 
-    def _repeat(self, steps: Sequence[Batch | records.Tick], found: Recovered) -> None:
+    def _repeat(self, steps: Sequence[records.Step], found: Recovered) -> None:
         for step in steps:
             if isinstance(step, Batch):
                 verdicts = self._engine.ingest(step)
                 self._telemetry.repeated(verdicts)
                 events = verdicts.events
                 self.seen_at = max([self.seen_at, *step.received_at.tolist()])
-            else:
+            elif isinstance(step, records.Tick):
                 events = self._engine.tick(*step)
+            else:
+                events = self._engine.lost(*step)
             for event in events:
                 self._telemetry.event(event)
         for entry in found.entries:
@@ -130,16 +132,13 @@ class Ledger:
 
     # -- while running ----------------------------------------------------------------------------------------------
 
-    def enter(
-        self, step: Batch | records.Tick, messages: Sequence[Message] = (), outgoing: Iterable[Outgoing] = ()
-    ) -> None:
+    def enter(self, step: records.Step, messages: Sequence[Message] = (), outgoing: Iterable[Outgoing] = ()) -> None:
         """One step of the engine: what it was given, in which messages, and the alerts that came of it."""
         receipts = self.receipts.of(messages)
         self.receipts.add(receipts)
         letters = self.outbox.add(outgoing)
         if self.enters and self._journal is not None and not self.failing:
-            record = records.of_batch(step) if isinstance(step, Batch) else records.of_tick(step)
-            self._journal.commit([Entry(record, receipts)], letters, self.outbox.take_delivered())
+            self._journal.commit([Entry(records.of(step), receipts)], letters, self.outbox.take_delivered())
 
     def tend(self, save_every_s: float) -> None:
         """What is due by time."""

@@ -233,6 +233,8 @@ def _stuck(name: str, alert: Alert, unit: str, ended: bool) -> str:
 def _silent(name: str, alert: Alert, unit: str, ended: bool) -> str:
     if ended:
         return f"{name} is heard again after {span(alert.duration_s)}: {_quantity(alert, unit)}"
+    if alert.score <= alert.threshold:
+        return f"{name} is said to be offline; its last reading was {span(alert.score)} before"
     return f"{name} has been silent for {span(alert.score)}; {span(alert.threshold)} is the most to expect of it"
 
 

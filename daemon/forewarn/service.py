@@ -23,7 +23,7 @@ from forewarn.adapters.systemd import Notifier
 from forewarn.adapters.telemetry import Telemetry
 from forewarn.core.alerts import Event, SeriesEvicted
 from forewarn.core.readings import Batch, Fleet, Outcome, Slots, status_name
-from forewarn.core.records import Tick
+from forewarn.core.records import Lost, Step, Tick
 from forewarn.core.verdicts import Verdicts
 from forewarn.errors import ForewarnError
 from forewarn.inbox import Inbox, Message
@@ -157,6 +157,7 @@ class Daemon:
             self._telemetry.reloaded(taken=False)
         else:
             self._settings = settings
+            self._recorder.close()
             self._take(settings, parts)
             self._ledger.swap(parts.engine)
             self._model_file = self._model_file_next = model_signature(settings)
@@ -180,6 +181,7 @@ class Daemon:
             restamp_after_s=limits.max_future_s if limits.future == "restamp" else None,
         )
         self._telemetry.model_loaded(card, parts.forecaster.sha256)
+        self._recorder = parts.recorder
 
     def _watch_model(self) -> None:
         """Reload once the model file has changed and stays as it is."""
@@ -191,15 +193,22 @@ class Daemon:
     def _work(self, messages: Sequence[Message]) -> None:
         fresh = [message for message in messages if not self._ledger.receipts.has(message)]
         self._telemetry.redelivered(len(messages) - len(fresh))
-        batch = self._intake.batch(fresh)
-        if not len(batch):
-            return
+        batch, departures, requests = self._intake.take(fresh)
+        for request in requests:
+            self._link.publish(request.topic, request.payload, qos=0, retain=False)
+        if len(batch):
+            self._judge(batch, fresh)
+        if departures:
+            self._lose(departures, fresh)
+
+    def _judge(self, batch: Batch, messages: Sequence[Message]) -> None:
         with self._lock:
             verdicts = self._engine.ingest(batch)
         self._n_series = max(self._n_series, int(verdicts.slot.max()) + 1)  # slots are given out in order
         self._telemetry.ingested(verdicts, self._clock.now() - batch.received_at)
+        self._recorder.write(batch, verdicts)
         self._log_rejections(batch, verdicts)
-        self._ledger.enter(batch, fresh, self._told(verdicts.events))
+        self._ledger.enter(batch, messages, self._told(verdicts.events))
         self._send_letters()
         if self._settings.publish.forecast:
             target = self._engine.card.target_index
@@ -257,9 +266,19 @@ class Daemon:
         step = Tick(now, max(self._listening_since, self._clock.stepped_at))
         with self._lock:
             events = self._engine.tick(*step)
+        self._tell(step, (), events)
+
+    def _lose(self, departures: Sequence[tuple[str, float]], messages: Sequence[Message]) -> None:
+        """Some devices say that they are going."""
+        with self._lock:
+            events = self._engine.lost(departures)
+        self._tell(Lost(departures), messages, events)
+
+    def _tell(self, step: Step, messages: Sequence[Message], events: Sequence[Event]) -> None:
+        """Enter and send what came of a step that was no batch."""
         if not events:
             return
-        self._ledger.enter(step, (), self._told(events))
+        self._ledger.enter(step, messages, self._told(events))
         self._send_letters()
         self._publish_states(np.array([e.alert.slot for e in events if not isinstance(e, SeriesEvicted)], np.int64))
 
@@ -365,6 +384,7 @@ class Daemon:
             log.warning("%d messages were not acknowledged by the broker", self._link.unacknowledged)
         self._ledger.outbox.acknowledged(self._link.take_acknowledged())
         self._ledger.close()
+        self._recorder.close()
         self._complaints.flush()
         if self._http is not None:
             self._http.close()

@@ -28,7 +28,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from forewarn.core.conversions import TEMPERATURE_UNITS
 from forewarn.core.rules import MAX_SENSITIVITY, MIN_SENSITIVITY, Limits, Override, Rules, Threshold
 from forewarn.errors import PayloadError, SettingsError
-from forewarn.inputs.decoder import Retained
+from forewarn.inputs.dialect import Retained
+from forewarn.inputs.dialects import DIALECTS, TEMPERATURES
 from forewarn.inputs.topics import MAX_NAME, TopicPattern, checked_name
 from forewarn.passwords import PasswordHash
 from forewarn.settings_sources import DELIMITER, ENV_PREFIX, flat, merged, problems, read_sources
@@ -52,6 +53,12 @@ def _prefix(text: str) -> str:
 def _host(text: str) -> str:
     if re.search(r"[\s/@]", text):
         raise ValueError("the name or address alone is needed, without mqtt:// and user")
+    return text
+
+
+def _dialect(text: str) -> str:
+    if text not in DIALECTS:
+        raise ValueError(f"there is no dialect {text!r}; there are {', '.join(DIALECTS)}")
     return text
 
 
@@ -121,12 +128,15 @@ class MqttSettings(_Section):
 
 
 class InputSettings(_Section):
-    """Messages that are readings."""
+    """Messages that are readings. docs/inputs.md has a section for each dialect."""
 
     topic: str = Field(
-        description="Topic pattern; `{device}` and `{metric}` name a level, `+` and a last `#` match any."
+        description="Topic pattern; `{device}` and `{metric}` name a level, `+` and a last `#` match any. Where a "
+        "dialect has its own topics, they are the default."
     )
-    dialect: Literal["number", "json"] = Field(default="number", description="What the payload is.")
+    dialect: Annotated[str, AfterValidator(_dialect)] = Field(
+        default="number", description=f"What the payload is: {', '.join(f'`{name}`' for name in DIALECTS)}."
+    )
     device: JsonPath | None = Field(
         default=None, description="JSON: dotted path of the device's name, where the topic has none."
     )
@@ -138,22 +148,48 @@ class InputSettings(_Section):
     time: JsonPath | None = Field(
         default=None, description="JSON: dotted path of the reading's time; without it the arrival counts."
     )
+    metrics: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Shell-style patterns of the metrics to take, whatever their case. Without them, `json` and "
+        f"`number` take all, the others `{'`, `'.join(TEMPERATURES)}`.",
+    )
+    unit: str = Field(default="", description="Unit of the values, where the device does not declare it.")
+    absent_is_zero: tuple[Name, ...] = Field(
+        default=(), description="Metrics that are 0 where a message leaves them out, where a dialect does so."
+    )
     retained: Retained = Field(
         default="seed",
         description="What becomes of a retained message: `seed` begins the window of a series that has no reading yet, "
         "without alerting, `ignore` rejects it, `live` takes it as any other.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own_topic(cls, given: object) -> object:
+        """A dialect's own topics, where none are given."""
+        if isinstance(given, dict) and "topic" not in given:
+            known = DIALECTS.get(str(given.get("dialect")))
+            if known is not None and known.topic is not None:
+                return {"topic": known.topic, **given}
+        return given
+
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        pattern = TopicPattern(self.topic)
-        json_only = [name for name in ("device", "value", "time") if getattr(self, name)] + (
-            ["values"] * bool(self.values)
-        )
-        if self.dialect != "json" and json_only:
-            raise ValueError(f'{json_only[0]} is a path into JSON: it needs dialect = "json"')
+        pattern, keys = TopicPattern(self.topic), DIALECTS[self.dialect].keys
+        chosen = ("device", "metric", "value", "values", "time", "absent_is_zero")
+        unknown = [key for key in chosen if getattr(self, key) and key not in keys]
+        if unknown:
+            users = [name for name, known in DIALECTS.items() if unknown[0] in known.keys]
+            raise ValueError(f"{unknown[0]} is not for {self.dialect}: it is for dialect {', '.join(users)}")
         if self.dialect == "json" and bool(self.value) == bool(self.values):
             raise ValueError('dialect "json" needs either value = "path" or a table [inputs.values]')
+        if self.dialect in ("number", "json"):
+            self._name_series(pattern)
+        return self
+
+    def _name_series(self, pattern: TopicPattern) -> None:
+        """Where device and metric come from."""
         if ("device" in pattern.names) == (self.device is not None):
             raise ValueError("the device comes either from {device} in the topic or from a path device = …: give one")
         sources = ("metric" in pattern.names) + (self.metric is not None) + bool(self.values)
@@ -161,7 +197,6 @@ class InputSettings(_Section):
             raise ValueError(
                 "the metric comes from {metric} in the topic, from metric = … or from [inputs.values]: give one"
             )
-        return self
 
 
 class ThresholdOverride(_Section):
@@ -331,6 +366,15 @@ class StateSettings(_Section):
     )
 
 
+class RecordSettings(_Section):
+    """Readings kept as CSV files, for `forewarn-train fit --data FOLDER`."""
+
+    folder: Path | None = Field(default=None, description="Where; without it none are kept.")
+    max_mb: float = Field(
+        default=512.0, ge=1, allow_inf_nan=False, description="Megabytes of all files; the oldest file goes then."
+    )
+
+
 class PublishSettings(_Section):
     """What is published."""
 
@@ -355,6 +399,11 @@ class LimitSettings(_Section):
     )
     max_gap: Factor = Field(
         default=12.0, description="A window restarts after a gap of more than so many of the series' own cadences."
+    )
+    hold_s: Seconds = Field(
+        default=900.0,
+        description="For how long the last value of a feature counts that comes in a message of its own, for a model "
+        "of several features.",
     )
     max_inbox: Count = Field(
         default=20_000, description="Messages that may wait to be worked on; at QoS 0 further ones cost others."
@@ -393,6 +442,7 @@ class Settings(BaseSettings):
     faults: FaultSettings = FaultSettings()
     metrics: MetricsSettings = MetricsSettings()
     state: StateSettings = StateSettings()
+    record: RecordSettings = RecordSettings()
     publish: PublishSettings = PublishSettings()
     limits: LimitSettings = LimitSettings()
     logging: LoggingSettings = LoggingSettings()

@@ -20,13 +20,18 @@ _BEFORE_PAYLOAD = 2 * 65_537  # the most that topic, packet identifier and prope
 
 
 class Publish(NamedTuple):
-    """One PUBLISH packet; `mid` is its packet identifier, 0 at QoS 0; `dup` says that it may have come before."""
+    """One PUBLISH packet.
+
+    `mid` is its packet identifier, 0 at QoS 0; `dup` says that it may have come before; `properties` are those of
+    MQTT 5 as they are in the packet.
+    """
 
     topic: bytes
     payload: bytes
     mid: int
     retain: bool
     dup: bool = False
+    properties: bytes = b""
 
 
 class OversizedError(Exception):
@@ -93,6 +98,7 @@ class Inflow:
         if stop - at < 2:
             raise _MalformedError
         mid = 0
+        properties = b""
         topic_at = at + 2
         topic_end = payload_at = topic_at + ((data[at] << 8) | data[at + 1])
         if first & 0x06:
@@ -103,12 +109,14 @@ class Inflow:
         if self._five:
             if payload_at >= stop:
                 raise _MalformedError
-            length, payload_at = _variable_integer(data, payload_at)
-            payload_at += length
+            length, properties_at = _variable_integer(data, payload_at)
+            payload_at = properties_at + length
+            if length:
+                properties = data[properties_at:payload_at]
         if payload_at > stop:
             raise _MalformedError
         payload = data[payload_at : min(stop, payload_at + self._most + 1)]
-        return Publish(data[topic_at:topic_end], payload, mid, bool(first & 0x01), bool(first & 0x08))
+        return Publish(data[topic_at:topic_end], payload, mid, bool(first & 0x01), bool(first & 0x08), properties)
 
 
 def _variable_integer(data: bytes, at: int) -> tuple[int, int]:

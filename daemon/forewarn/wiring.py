@@ -10,9 +10,13 @@ from forewarn.adapters.journal import Journal
 from forewarn.adapters.mqtt.session import Broker
 from forewarn.adapters.mqtt.tls import Tls
 from forewarn.adapters.onnx_forecaster import OnnxForecaster, load_model, resolve_model
+from forewarn.adapters.recorder import Recorder
+from forewarn.core.card import ModelCard
 from forewarn.core.engine import Engine
 from forewarn.errors import SettingsError
-from forewarn.inputs.decoder import Decoder, Input
+from forewarn.inputs.decoder import Decoder
+from forewarn.inputs.dialect import Input
+from forewarn.inputs.dialects import DIALECTS
 from forewarn.inputs.topics import TopicPattern
 from forewarn.messages import Phrasebook
 from forewarn.passwords import PasswordHash
@@ -30,6 +34,7 @@ class Parts:
     engine: Engine
     decoder: Decoder
     phrases: Phrasebook
+    recorder: Recorder
 
 
 def parts_of(settings: Settings, observe: Callable[[int, float], None]) -> Parts:
@@ -46,12 +51,26 @@ def parts_of(settings: Settings, observe: Callable[[int, float], None]) -> Parts
     if not settings.inputs:
         raise SettingsError('inputs: at least one [[inputs]] with topic = "…" is needed')
     forecaster = load_model(resolve_model(settings.model), observe=observe)
-    decoder = Decoder(
-        [input_of(one) for one in settings.inputs],
-        forecaster.card,
-        max_payload_bytes=settings.limits.max_payload_bytes,
+    return Parts(
+        forecaster,
+        Engine(forecaster, settings.rules()),
+        decoder_of(settings, forecaster.card),
+        _phrasebook(settings, forecaster),
+        _recorder(settings, forecaster.card),
     )
-    return Parts(forecaster, Engine(forecaster, settings.rules()), decoder, _phrasebook(settings, forecaster))
+
+
+def decoder_of(settings: Settings, card: ModelCard) -> Decoder:
+    """What reads the messages of the inputs, for one model."""
+    limits = settings.limits
+    return Decoder(
+        [input_of(one) for one in settings.inputs],
+        card,
+        max_payload_bytes=limits.max_payload_bytes,
+        units=settings.units,
+        hold_s=limits.hold_s,
+        max_devices=limits.max_devices,
+    )
 
 
 def topics_of(settings: Settings) -> list[str]:
@@ -91,6 +110,9 @@ def input_of(settings: InputSettings) -> Input:
         metric=settings.metric,
         values={metric: tuple(path.split(".")) for metric, path in values.items()},
         time=_path(settings.time),
+        metrics=settings.metrics or DIALECTS[settings.dialect].metrics,
+        unit=settings.unit,
+        absent_is_zero=settings.absent_is_zero,
         retained=settings.retained,
     )
 
@@ -125,6 +147,11 @@ def _phrasebook(settings: Settings, forecaster: OnnxForecaster) -> Phrasebook:
         units=settings.units,
         unit=card.unit,
     )
+
+
+def _recorder(settings: Settings, card: ModelCard) -> Recorder:
+    record = settings.record
+    return Recorder(record.folder, int(record.max_mb * 1e6), tuple(feature.name for feature in card.features))
 
 
 def journal_of(settings: Settings) -> Journal | None:

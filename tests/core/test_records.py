@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forewarn.core.readings import Batch, SeriesKey
-from forewarn.core.records import Tick, of_batch, of_tick, read
+from forewarn.core.records import Lost, Tick, of, of_batch, of_tick, read
 
 NAMES = st.text(max_size=20)
 FLOATS = st.floats(width=64)
@@ -34,6 +34,8 @@ def test_a_batch_comes_back_to_the_bit(
 @given(FLOATS.filter(np.isfinite), FLOATS.filter(np.isfinite))
 def test_a_tick_comes_back(now: float, since: float) -> None:
     assert read(of_tick(Tick(now, since))) == Tick(now, since)
+    lost = Lost([("a", now), ("b:c", since)])
+    assert read(of(lost)) == lost
 
 
 @given(st.binary(max_size=200), st.integers(0, 10_000))

@@ -20,11 +20,12 @@ from forewarn.adapters.onnx_forecaster import load_model
 from forewarn.core.card import CARD_KEY, GOLDEN_KEY, GoldenSample, ModelCard
 from forewarn.core.engine import Engine
 from forewarn.core.readings import Batch, SeriesKey
-from forewarn.core.records import Tick, of_batch, of_tick, read
+from forewarn.core.records import Lost, Tick, of, of_batch, of_tick, read
 from forewarn.core.rules import Rules
 from forewarn.core.snapshot import Snapshot
 from forewarn.errors import ModelError, PayloadError, SettingsError
-from forewarn.inputs.decoder import Decoder, Input
+from forewarn.inputs.decoder import Decoder
+from forewarn.inputs.dialect import Input
 from forewarn.inputs.times import epoch_seconds
 from forewarn.inputs.topics import TopicPattern
 from forewarn.onnx_file import read_graph
@@ -102,7 +103,7 @@ def _json(data: bytes) -> None:
 
 
 def _topic(data: bytes) -> None:
-    for reading in _decoder().decode(data.decode("utf-8", "surrogateescape"), b"1"):
+    for reading in _decoder().decode(data.decode("utf-8", "surrogateescape"), b"1").readings:
         assert not set("/+#\0") & set(reading.key.device + reading.key.metric)
 
 
@@ -182,7 +183,7 @@ def _past(data: bytes) -> None:
 
 def _records() -> list[bytes]:
     batch = Batch([SeriesKey("a", "t"), SeriesKey("é", "")] * 2, np.arange(4.0), np.arange(4.0), np.ones((4, 2)))
-    return [of_batch(batch), of_tick(Tick(1.5, 0.0))]
+    return [of_batch(batch), of_tick(Tick(1.5, 0.0)), of(Lost([("a", 1.5)]))]
 
 
 def _snapshot() -> bytes:

@@ -74,7 +74,26 @@ def test_matching_is_that_of_mqtt(pattern: str, topic: str) -> None:
     ],
 )  # fmt: skip
 def test_a_topic_gives_its_names(pattern: str, topic: str, names: dict[str, str] | None) -> None:
-    assert TopicPattern(pattern).match(topic) == names
+    match = TopicPattern(pattern).match(topic)
+    assert (match and match.names) == names
+    assert match is None or match.text == topic
+
+
+@pytest.mark.parametrize(
+    ("pattern", "topic", "rest"),
+    [
+        ("a/#", "a/b/c", ("b", "c")),
+        ("a/#", "a", ()),
+        ("#", "a/b", ("a", "b")),
+        ("+/{device}/+/#", "tele/plug/SENSOR/x/y", ("tele", "SENSOR", "x", "y")),
+        ("{device}/{metric}", "a/b", ()),
+        ("a/+/c", "a//c", ("",)),
+    ],
+)
+def test_a_topic_gives_the_levels_that_wildcards_stand_for(pattern: str, topic: str, rest: tuple[str, ...]) -> None:
+    match = TopicPattern(pattern).match(topic)
+    assert match is not None
+    assert match.rest == rest
 
 
 def test_a_pattern_subscribes_with_wildcards_for_its_names() -> None:

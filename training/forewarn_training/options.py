@@ -56,7 +56,9 @@ def _default(name: str) -> str:
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data")
-    group.add_argument("--data", type=Path, required=True, metavar="FILE.csv", help="the past readings")
+    group.add_argument(
+        "--data", type=Path, required=True, metavar="FILE.csv", help="the past readings: a file, or a folder of them"
+    )
     group.add_argument("--time-column", metavar="NAME", help="column of times (default: found by name or content)")
     group.add_argument(
         "--device-column", metavar="NAME", help="column of device names (default: found by name, if any)"

@@ -11,7 +11,7 @@ Rules that hold here:
   round asks the forecaster once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,6 +189,28 @@ class Engine:
         threshold = faults.silence_limit(table, n, self.rules)
         return [self._teller.silent(slot, float(threshold[slot]), now) for slot in new.tolist()]
 
+    def lost(self, departures: Sequence[tuple[str, float]]) -> list[Event]:
+        """Take the word of devices that are going, or of who speaks for them: their series are silent from now on.
+
+        A name speaks for every device below it as well: `plug` for `plug:probe`.
+
+        Args:
+            departures: device and the time when it said so, UTC epoch seconds, on the clock of `Batch.received_at`.
+        """
+        if not self.rules.silent:
+            return []
+        told = dict(departures)
+        table, events = self._table, []
+        threshold = faults.silence_limit(table, len(self._registry.keys), self.rules)
+        for slot, key in enumerate(self._registry.keys):
+            at = max((told[name] for name in _above(key.device) if name in told), default=-np.inf)
+            silence = at - float(table["received_at"][slot])
+            if silence >= 0 and not table["active"][slot] & BIT[Kind.SILENT]:
+                table["active"][slot] |= BIT[Kind.SILENT]
+                limit = min(float(threshold[slot]), max(self.rules.silent_min_s, silence))
+                events.append(self._teller.silent(slot, limit, at))
+        return events
+
     # -- views ------------------------------------------------------------------------------------------------------
 
     def alerts(self, slot: int) -> list[Alert]:
@@ -244,6 +266,13 @@ class Engine:
         for slot, key in enumerate(snapshot.keys):
             self._set_rules(slot, key)
         self._book.load(snapshot.alerts)
+
+
+def _above(device: str) -> Iterator[str]:
+    """A device's name and those that speak for it."""
+    yield device
+    while device := device.rpartition(":")[0]:
+        yield device
 
 
 def _rounds(slots: Slots) -> Iterator[NDArray[np.intp]]:

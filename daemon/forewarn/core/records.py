@@ -4,6 +4,7 @@ A record is one line of JSON (what it is, how long its columns are, the series i
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,16 @@ class Tick(NamedTuple):
 
     now: float
     listening_since: float
+
+
+class Lost(NamedTuple):
+    """The argument of `Engine.lost`."""
+
+    departures: Sequence[tuple[str, float]]
+
+
+Step = Batch | Tick | Lost
+"""One step of the engine: what it was given."""
 
 
 def of_batch(batch: Batch) -> bytes:
@@ -36,7 +47,19 @@ def of_tick(tick: Tick) -> bytes:
     return json.dumps({"tick": tick}).encode() + b"\n"
 
 
-def read(data: bytes) -> Batch | Tick:
+def of_lost(lost: Lost) -> bytes:
+    """Departures as bytes."""
+    return json.dumps({"lost": lost.departures}, separators=(",", ":")).encode() + b"\n"
+
+
+def of(step: Step) -> bytes:
+    """A step as bytes."""
+    if isinstance(step, Batch):
+        return of_batch(step)
+    return of_tick(step) if isinstance(step, Tick) else of_lost(step)
+
+
+def read(data: bytes) -> Step:
     """What a record says.
 
     Raises:
@@ -47,6 +70,8 @@ def read(data: bytes) -> Batch | Tick:
         head: dict[str, Any] = json.loads(line)
         if "tick" in head:
             return Tick(*map(float, head["tick"]))
+        if "lost" in head:
+            return Lost([(str(device), float(at)) for device, at in head["lost"]])
         n, width = int(head["n"]), int(head["features"])
         known = [SeriesKey(str(device), str(metric)) for device, metric in head["keys"]]
         end = len(rest) - n * bool(head.get("seed"))

@@ -2,30 +2,32 @@
 
 Rules that hold here:
 
-- A message becomes readings or exactly one rejection; nothing a device sends raises past `decode`.
+- A message becomes readings, rejections or neither where it is no reading by design; nothing a device sends raises
+  past `decode` but `PayloadError`.
 - What a topic means is looked up once and remembered, for a bounded number of short topics. A rejection is not: names
   that are made up cost time, but neither memory nor what is remembered of real devices.
-- A model with one feature judges each metric as a series of its own. A model with several needs them all in one
-  message; the series then has the name of the target.
+- A model with one feature judges each metric as a series of its own. A model with several judges a device; the series
+  then has the name of the target.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import NamedTuple
 
 from forewarn.core.card import ModelCard
 from forewarn.core.readings import Rejection, SeriesKey
 from forewarn.errors import PayloadError
-from forewarn.inputs import json_paths
-from forewarn.inputs.number import parse_number
-from forewarn.inputs.times import epoch_seconds
-from forewarn.inputs.topics import TopicPattern, checked_name
+from forewarn.inputs.dialect import Dialect, Input, Presence, Reader, Request, Sample, Told
+from forewarn.inputs.dialects import DIALECTS
+from forewarn.inputs.features import Features
+from forewarn.inputs.json_paths import number
+from forewarn.inputs.topics import MAX_REMEMBERED, checked_name, series
+from forewarn.inputs.units import conversion
 
-MAX_TOPICS = 20_000
+MAX_TOPICS = MAX_REMEMBERED
 MAX_TOPIC = 512  # characters; a longer topic is looked up each time
-
-
-Retained = Literal["ignore", "seed", "live"]
+_MAX_METRICS = 4096  # whose names were held against the patterns of an input
 
 
 class Reading(NamedTuple):
@@ -37,73 +39,91 @@ class Reading(NamedTuple):
     seed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
-    """How the messages of one topic pattern are read. Paths are split at their dots.
+class Decoded(NamedTuple):
+    """What one message is: readings, why other values in it are none, and what it says besides."""
 
-    Attributes:
-        pattern: which topics.
-        dialect: what the payload is.
-        device: JSON path of the device, where the topic has none.
-        metric: name of the metric, where the topic has none.
-        values: JSON path of each metric's value; the empty name stands for the metric of the topic or `metric`.
-        time: JSON path of the reading's time; None where the arrival counts.
-        retained: what a retained message is: "ignore" rejects it, "seed" takes it as the first reading of a series
-            that has none, "live" as one like any other.
-    """
+    readings: Sequence[Reading] = ()
+    rejected: Sequence[PayloadError] = ()
+    others: Sequence[Presence | Request] = ()
 
-    pattern: TopicPattern
-    dialect: Literal["number", "json"] = "number"
-    device: tuple[str, ...] | None = None
-    metric: str | None = None
-    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    time: tuple[str, ...] | None = None
-    retained: Retained = "seed"
+
+class _Source(NamedTuple):
+    """One input; `wants` is None where every metric is wanted."""
+
+    input: Input
+    dialect: Dialect
+    wants: Callable[[str], bool] | None
 
 
 class _Route(NamedTuple):
-    """What a topic means; `key` where it alone says which series it is."""
+    """What a topic means: nothing, where there is no reader."""
 
-    source: Input
-    device: str | None
-    metric: str | None
-    key: SeriesKey | None
+    source: _Source
+    read: Reader | None
 
 
 class Decoder:
     """Messages to readings, for one model."""
 
-    def __init__(self, inputs: Sequence[Input], card: ModelCard, *, max_payload_bytes: int) -> None:
-        """Read messages of these inputs; the first whose pattern matches a topic has it."""
-        self._inputs = tuple(inputs)
-        self._features = tuple(feature.name for feature in card.features)
+    def __init__(
+        self,
+        inputs: Sequence[Input],
+        card: ModelCard,
+        *,
+        max_payload_bytes: int,
+        units: Mapping[str, str] | None = None,
+        hold_s: float = 900.0,
+        max_devices: int = 10_000,
+    ) -> None:
+        """Read messages of these inputs; the first whose pattern matches a topic has it.
+
+        Args:
+            inputs: in order.
+            card: of the model.
+            max_payload_bytes: a longer payload is rejected.
+            units: that readings of a metric are wanted in, where it is a temperature; the model's or °C otherwise.
+            hold_s: for how long the last value of a feature counts that comes in messages of its own.
+            max_devices: that are remembered for that.
+        """
+        self._sources = tuple(_Source(one, DIALECTS[one.dialect].make(one), _wants(one.metrics)) for one in inputs)
+        features = {feature.name: feature.unit for feature in card.features}
+        self._units = {**features, **(units or {})}
+        self._usual_unit = card.unit or "°C"
         self._target = card.target
+        self._joint = Features(card, max_age_s=hold_s, most=max_devices) if len(features) > 1 else None
         self._most = max_payload_bytes
         self._routes: dict[str, _Route] = {}
 
-    def decode(self, topic: str, payload: bytes, retained: bool = False) -> Sequence[Reading]:
-        """The readings of one message.
+    def decode(
+        self, topic: str, payload: bytes, retained: bool = False, received_at: float = 0.0, properties: bytes = b""
+    ) -> Decoded:
+        """What comes of one message; nothing, where it is no reading by design.
+
+        Args:
+            topic: of the message.
+            payload: of the message.
+            retained: whether the broker had kept it.
+            received_at: its arrival, UTC epoch seconds.
+            properties: those of MQTT 5 as they are in the packet.
 
         Raises:
-            PayloadError: with the one reason why there are none.
+            PayloadError: with the one reason why there is no reading.
         """
         route = self._routes.get(topic) or self._learn(topic)
-        source = route.source
         if len(payload) > self._most:
             raise PayloadError(Rejection.TOO_LARGE, f"{len(payload)} bytes, limits.max_payload_bytes is {self._most}")
-        if not retained or source.retained == "live":
-            return self._read(route, payload)
-        if source.retained == "ignore":
+        if route.read is None:
+            return _NOTHING
+        source = route.source.input
+        seed = retained and source.retained == "seed"
+        readings, rejected, others = self._readings(route.source, route.read(payload, properties), seed)
+        if retained and source.retained == "ignore" and (readings or rejected):
             raise PayloadError(Rejection.RETAINED, f"{topic[:80]!r}")
-        return tuple(reading._replace(seed=True) for reading in self._read(route, payload))
-
-    def _read(self, route: _Route, payload: bytes) -> Sequence[Reading]:
-        source = route.source
-        if source.dialect == "json":
-            return self._json(source, route, payload)
-        if route.key is None:
-            raise PayloadError(Rejection.MISSING_VALUE, f"the model needs {', '.join(self._features)} in one message")
-        return (Reading(route.key, None, (parse_number(payload),)),)
+        if self._joint is not None and readings:
+            readings = self._joined(self._joint, readings, rejected, received_at)
+        if rejected and not readings and not others:
+            raise PayloadError(rejected[0].reason, rejected[0].detail)
+        return Decoded(tuple(readings), rejected, others)
 
     def _learn(self, topic: str) -> _Route:
         route = self._route(topic)
@@ -114,42 +134,76 @@ class Decoder:
         return route
 
     def _route(self, topic: str) -> _Route:
-        for source in self._inputs:
-            names = source.pattern.match(topic)
-            if names is None:
-                continue
-            device = checked_name(names["device"]) if "device" in names else None
-            metric = checked_name(names["metric"]) if "metric" in names else source.metric
-            key = SeriesKey(device, metric) if device and metric and len(self._features) == 1 else None
-            return _Route(source, device, metric, key)
+        for source in self._sources:
+            match = source.input.pattern.match(topic)
+            if match is not None:
+                for name in match.names.values():
+                    checked_name(name)
+                return _Route(source, source.dialect.reader(match))
         raise PayloadError(Rejection.NO_ROUTE, f"{topic[:80]!r}")
 
-    def _json(self, source: Input, route: _Route, payload: bytes) -> Sequence[Reading]:
-        document = json_paths.parse_json(payload)
-        at = None
-        if source.time is not None:
-            at = epoch_seconds(json_paths.follow(document, source.time))
-        if route.key is not None and len(source.values) == 1 and "" in source.values:
-            return (Reading(route.key, at, (json_paths.number(json_paths.follow(document, source.values[""])),)),)
-        device = route.device if source.device is None else self._device(document, source.device)
-        values = {
-            metric or route.metric or "": json_paths.number(json_paths.follow(document, path))
-            for metric, path in source.values.items()
-        }
-        return self._readings(device or "", at, values)
+    def _readings(
+        self, source: _Source, told: Iterable[Told], seed: bool
+    ) -> tuple[list[Reading], list[PayloadError], list[Presence | Request]]:
+        """One reading for each sample that is wanted, or why it is none; and what is no sample."""
+        readings: list[Reading] = []
+        rejected: list[PayloadError] = []
+        others: list[Presence | Request] = []
+        wants, usual_unit = source.wants, source.input.unit
+        for item in told:
+            if not isinstance(item, Sample):
+                others.append(_checked(item))
+                continue
+            device, metric, value, at, unit = item
+            if wants is not None and not wants(metric):
+                continue
+            try:
+                key = series(device, metric)
+                size = value if isinstance(value, float) else number(value)
+            except PayloadError as error:
+                # Made anew, since the traceback of this one leads to the list that it would be in.
+                rejected.append(PayloadError(error.reason, f"{metric[:40]!r}: {error.detail}"))
+                continue
+            if unit or usual_unit:
+                size = self._converted(size, metric, unit or usual_unit)
+            readings.append(Reading(key, at, (size,), seed))
+        return readings, rejected, others
 
-    def _device(self, document: object, path: tuple[str, ...]) -> str:
-        name = json_paths.follow(document, path)
-        if isinstance(name, int) and not isinstance(name, bool):
-            name = str(name)
-        if not isinstance(name, str):
-            raise PayloadError(Rejection.BAD_DEVICE, "the path leads to no name")
-        return checked_name(name)
+    def _converted(self, value: float, metric: str, unit: str) -> float:
+        change = conversion(unit, self._units.get(metric) or self._usual_unit)
+        return value if change is None else change.factor * value + change.offset
 
-    def _readings(self, device: str, at: float | None, values: Mapping[str, float]) -> Sequence[Reading]:
-        if len(self._features) == 1:
-            return tuple(Reading(SeriesKey(device, metric), at, (value,)) for metric, value in values.items())
-        absent = [name for name in self._features if name not in values]
-        if absent:
-            raise PayloadError(Rejection.MISSING_VALUE, f"the model needs {', '.join(absent)} in the same message")
-        return (Reading(SeriesKey(device, self._target), at, tuple(values[name] for name in self._features)),)
+    def _joined(
+        self, joint: Features, samples: list[Reading], rejected: list[PayloadError], received_at: float
+    ) -> list[Reading]:
+        """A reading of all features for each device of a message."""
+        devices: dict[str, list[Reading]] = {}
+        for sample in samples:
+            devices.setdefault(sample.key.device, []).append(sample)
+        readings = []
+        for device, known in devices.items():
+            at = known[0].at
+            values = {sample.key.metric: sample.values[0] for sample in known}
+            try:
+                row = joint.join(device, values, received_at if at is None else at)
+            except PayloadError as error:
+                rejected.append(PayloadError(error.reason, error.detail))
+                continue
+            if row is not None:
+                readings.append(Reading(SeriesKey(device, self._target), at, row, known[0].seed))
+        return readings
+
+
+def _checked(told: Presence | Request) -> Presence | Request:
+    return told if isinstance(told, Request) else Presence(checked_name(told.device), told.online)
+
+
+_NOTHING = Decoded()
+
+
+def _wants(patterns: tuple[str, ...] | None) -> Callable[[str], bool] | None:
+    """Whether a metric is wanted, remembered for so many."""
+    if patterns is None:
+        return None
+    low = [pattern.lower() for pattern in patterns]
+    return lru_cache(_MAX_METRICS)(lambda metric: any(fnmatchcase(metric.lower(), pattern) for pattern in low))

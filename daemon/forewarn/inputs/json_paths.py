@@ -6,6 +6,31 @@ from typing import Any
 
 from forewarn.core.readings import Rejection
 from forewarn.errors import PayloadError
+from forewarn.inputs.dialect import Input, Reader, Sample
+from forewarn.inputs.times import epoch_seconds
+from forewarn.inputs.topics import Topic
+
+
+class Json:
+    """Documents with one or several values."""
+
+    def __init__(self, source: Input) -> None:
+        """Read the messages of this input."""
+        self._source = source
+
+    def reader(self, topic: Topic) -> Reader:
+        """A reader of the topic's device and metric, where it names them."""
+        source = self._source
+        device, metric = topic.names.get("device", ""), topic.names.get("metric") or source.metric or ""
+        paths = tuple((name or metric, path) for name, path in source.values.items())
+
+        def read(payload: bytes, _properties: bytes) -> list[Sample]:
+            document = parse_json(payload)
+            at = None if source.time is None else epoch_seconds(follow(document, source.time))
+            name = device if source.device is None else _device(document, source.device)
+            return [Sample(name, metric, follow(document, path), at) for metric, path in paths]
+
+        return read
 
 
 def parse_json(payload: bytes) -> Any:  # noqa: ANN401 - JSON is any of its types
@@ -38,6 +63,15 @@ def follow(document: Any, path: Sequence[str]) -> Any:  # noqa: ANN401 - the sam
     return document
 
 
+def _device(document: object, path: tuple[str, ...]) -> str:
+    name = follow(document, path)
+    if isinstance(name, int) and not isinstance(name, bool):
+        name = str(name)
+    if not isinstance(name, str):
+        raise PayloadError(Rejection.BAD_DEVICE, "the path leads to no name")
+    return name
+
+
 def number(value: object) -> float:
     """A JSON number, or a number in a string, as float.
 
@@ -47,7 +81,7 @@ def number(value: object) -> float:
     if isinstance(value, float):
         return value
     if value is None:
-        raise PayloadError(Rejection.MISSING_VALUE, "the path leads nowhere")
+        raise PayloadError(Rejection.MISSING_VALUE, "there is no value")
     try:
         if isinstance(value, int | str) and not isinstance(value, bool) and "_" not in str(value):
             return float(value)

@@ -1,4 +1,4 @@
-"""The time of a reading as devices write it: epoch seconds or milliseconds, or ISO 8601."""
+"""The time of a reading as devices write it: epoch seconds, milli-, micro- or nanoseconds, or ISO 8601."""
 
 import math
 from datetime import UTC, datetime
@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from forewarn.core.readings import Rejection
 from forewarn.errors import PayloadError
 
-# From here on a number is milliseconds: as seconds it would be the year 5138, as milliseconds it is 1973.
-_MILLISECONDS_FROM = 1e11
+# From here on a number is milliseconds, microseconds, nanoseconds: as seconds 1e11 would be the year 5138, as
+# milliseconds it is 1973, and so on.
+_FROM = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
 
 
 def epoch_seconds(value: object) -> float:
@@ -23,7 +24,7 @@ def epoch_seconds(value: object) -> float:
             return _iso(str(value))
     if isinstance(value, int | float) and not isinstance(value, bool):
         try:
-            seconds = value / 1000.0 if abs(value) >= _MILLISECONDS_FROM else float(value)
+            seconds = value / next((unit for start, unit in _FROM if abs(value) >= start), 1.0)
         except OverflowError:
             seconds = math.inf
         if math.isfinite(seconds):

@@ -7,15 +7,33 @@ topics that `forewarn` publishes and of metric labels, so what could reach anoth
 
 import re
 import unicodedata
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple
 
-from forewarn.core.readings import Rejection
+from forewarn.core.readings import Rejection, SeriesKey
 from forewarn.errors import PayloadError
 
 MAX_NAME = 128
+MAX_REMEMBERED = 20_000  # names of series
 _NAMES = ("device", "metric")
 _HOLE = re.compile(r"\{([^{}]*)\}")
 _REFUSED = "/+#\u2028\u2029"  # and what Unicode has as C: control, format, surrogate, private, unassigned
 _PLAIN = re.compile(r"[A-Za-z0-9_.:\-]{1,128}")
+
+
+class Topic(NamedTuple):
+    """A topic as its pattern reads it.
+
+    Attributes:
+        text: as it came.
+        names: the levels of {device} and {metric}, not yet checked.
+        rest: the levels that + and # stand for, in order.
+    """
+
+    text: str
+    names: Mapping[str, str]
+    rest: tuple[str, ...]
 
 
 class TopicPattern:
@@ -57,20 +75,24 @@ class TopicPattern:
                 f"topic {self.text!r}: + stands for a whole level and # for all that follow, at the end only"
             )
 
-    def match(self, topic: str) -> dict[str, str] | None:
-        """The names that a topic gives, not yet checked, or None where it does not match (MQTT 5.0, section 4.7)."""
+    def match(self, topic: str) -> Topic | None:
+        """What a topic names, or None where it does not match (MQTT 5.0, section 4.7)."""
         levels = topic.split("/")
         wanted = self._levels
         if topic.startswith("$") and wanted[0] in ("+", "#"):
             return None
+        tail: list[str] = []
         if wanted[-1] == "#":
             if len(levels) < len(wanted) - 1:
                 return None
             wanted = wanted[:-1]
-            levels = levels[: len(wanted)]
+            levels, tail = levels[: len(wanted)], levels[len(wanted) :]
         if len(levels) != len(wanted) or any(w not in ("+", t) for w, t in zip(wanted, levels, strict=True)):
             return None
-        return {name: levels[place] for name, place in self.names.items()}
+        names = {name: levels[place] for name, place in self.names.items()}
+        named = set(self.names.values())
+        rest = [level for place, level in enumerate(levels) if wanted[place] == "+" and place not in named]
+        return Topic(topic, names, (*rest, *tail))
 
 
 def checked_name(name: str) -> str:
@@ -84,3 +106,13 @@ def checked_name(name: str) -> str:
     if not 1 <= len(name) <= MAX_NAME or any(c in _REFUSED or unicodedata.category(c)[0] == "C" for c in name):
         raise PayloadError(Rejection.BAD_DEVICE, f"{name[:40]!r}")
     return name
+
+
+@lru_cache(MAX_REMEMBERED)
+def series(device: str, metric: str) -> SeriesKey:
+    """The series of a device's metric; names that cannot be used are not remembered.
+
+    Raises:
+        PayloadError: `bad_device`.
+    """
+    return SeriesKey(checked_name(device), checked_name(metric))

@@ -214,7 +214,7 @@ class MqttLink:
         with contextlib.suppress(OSError):
             os.write(self._wake_out.fileno(), b"\0")
 
-    def publish(self, topic: str, payload: str, *, qos: int, retain: bool) -> int | None:
+    def publish(self, topic: str, payload: str | bytes, *, qos: int, retain: bool) -> int | None:
         """Publish now, or as soon as the link is back (QoS 1); what does not fit is dropped and counted.
 
         Returns:
@@ -223,7 +223,8 @@ class MqttLink:
         if qos == 0 and self._client.unsent >= self._max_unsent:
             self.dropped += 1
             return None
-        info = self._client.publish(topic, payload.encode("utf-8", "replace"), qos, retain)
+        data = payload if isinstance(payload, bytes) else payload.encode("utf-8", "replace")
+        info = self._client.publish(topic, data, qos, retain)
         if info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE or (qos == 0 and info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS):
             self.dropped += 1
             return None
@@ -281,8 +282,8 @@ class MqttLink:
         """Into the inbox; each has a time of arrival of its own."""
         came_at, connection = self._clock.now(), self.connects
         messages = [
-            Message(_text(topic), payload, came_at + i * LEAST_STEP_S, retain, mid, dup, connection)
-            for i, (topic, payload, mid, retain, dup) in enumerate(publishes)
+            Message(_text(topic), payload, came_at + i * LEAST_STEP_S, retain, mid, dup, connection, properties)
+            for i, (topic, payload, mid, retain, dup, properties) in enumerate(publishes)
         ]
         self._clock.at_least(came_at + len(messages) * LEAST_STEP_S)
         self.inbox.put(messages)

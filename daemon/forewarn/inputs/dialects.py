@@ -1,0 +1,35 @@
+"""The dialects by name, and what each lets one choose in `[[inputs]]`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from forewarn.inputs.dialect import Dialect, Input
+from forewarn.inputs.json_paths import Json
+from forewarn.inputs.number import Number
+
+TEMPERATURES = ("*temperature*",)
+"""The metrics that are taken where nothing else is asked for: a device of an ecosystem also tells its battery, its link
+and its buttons, and nobody wants alerts of those without having asked for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One dialect.
+
+    Attributes:
+        make: for one input.
+        topic: what is subscribed to where the input does not say.
+        keys: of `[[inputs]]` that it knows, besides those that every dialect has.
+        metrics: the patterns of the metrics that are taken where the input does not say; None for all.
+    """
+
+    make: Callable[[Input], Dialect]
+    topic: str | None = None
+    keys: frozenset[str] = frozenset()
+    metrics: tuple[str, ...] | None = TEMPERATURES
+
+
+DIALECTS: Mapping[str, Known] = {
+    "number": Known(Number, keys=frozenset({"metric"}), metrics=None),
+    "json": Known(Json, keys=frozenset({"device", "metric", "value", "values", "time"}), metrics=None),
+}
