@@ -38,7 +38,11 @@ class Sample(NamedTuple):
 
 
 class Presence(NamedTuple):
-    """A device, or whoever speaks for it, says that it is there, or that it is not any more."""
+    """A device, or whoever speaks for it, says that it is there, or that it is not any more.
+
+    It holds for this device and for every device that is joined below it: `plug` speaks for `plug` and for each device
+    whose name begins with `plug:`.
+    """
 
     device: str
     online: bool
@@ -105,3 +109,13 @@ def joined(*levels: str) -> str:
     if len(levels) == 1:
         return levels[0]
     return ":".join(level.replace("%", "%25").replace(":", "%3A") for level in levels)
+
+
+def parent(*levels: str) -> str:
+    """The name of what has others joined below it: the name of each of them begins with this one and a colon."""
+    return joined(*levels, "").removesuffix(":")
+
+
+def presence(device: str, payload: bytes, *, online: bytes, offline: bytes) -> tuple[Presence, ...]:
+    """What one of two payloads says; nothing, where it is neither."""
+    return (Presence(device, payload == online),) if payload in (online, offline) else ()
