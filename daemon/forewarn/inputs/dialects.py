@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from forewarn.inputs.dialect import Dialect, Input
 from forewarn.inputs.json_paths import Json
 from forewarn.inputs.number import Number
+from forewarn.inputs.tasmota import Tasmota
 from forewarn.inputs.zigbee2mqtt import Zigbee2mqtt
 
 TEMPERATURES = ("*temperature*",)
@@ -36,4 +37,5 @@ DIALECTS: Mapping[str, Known] = {
     "number": Known(Number, keys=frozenset({"metric"}), metrics=None),
     "json": Known(Json, keys=frozenset({"device", "metric", "value", "values", "time"}), metrics=None),
     "zigbee2mqtt": Known(Zigbee2mqtt, "zigbee2mqtt/#"),
+    "tasmota": Known(Tasmota, "tele/{device}/+"),
 }
