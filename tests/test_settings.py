@@ -249,10 +249,11 @@ def test_an_input_whose_keys_do_not_agree_is_told_with_its_place(given_by: Sourc
 def test_a_dialect_has_its_own_topics_which_can_be_others(given_by: Sources) -> None:
     given_by.toml(
         '[[inputs]]\ndialect = "zigbee2mqtt"\n[[inputs]]\ndialect = "zigbee2mqtt"\ntopic = "z/#"\nmetrics = ["a*"]\n'
+        '[[inputs]]\ndialect = "shelly"\n[[inputs]]\ndialect = "shelly"\ntopic = "home/#"\n'
     )
     settings = given_by.load().settings
-    assert topics_of(settings) == ["zigbee2mqtt/#", "z/#"]
-    assert [one.metrics for one in inputs_of(settings.inputs)] == [("*temperature*",), ("a*",)]
+    assert topics_of(settings) == ["zigbee2mqtt/#", "z/#", "shellies/#", "+/events/rpc", "+/online", "home/#"]
+    assert [one.metrics for one in inputs_of(settings.inputs)][:3] == [("*temperature*",), ("a*",), ("*temperature*",)]
 
 
 VARIABLE_PROBLEMS = {

@@ -105,7 +105,7 @@ def test_the_full_topic_can_be_another(pattern: str, topic: str, device: str) ->
 
 
 def test_only_temperatures_have_the_unit_of_temperatures() -> None:
-    source = decoder("tasmota", metrics=["*"])
+    source = decoder("tasmota", metrics=["*"], unit="°F")
     payload = b'{"SHT3X":{"Temperature":50,"Humidity":50,"DewPoint":32},"Heap":50,"TempUnit":"F"}'
     assert said(source, "tele/plug/SENSOR", payload) == (
         ("plug:SHT3X", "Temperature", 10.0, None),

@@ -18,6 +18,9 @@ from forewarn.inputs.topics import Topic, TopicPattern
 
 Retained = Literal["ignore", "seed", "live"]
 
+NO_TEMPERATURE = "1"
+"""The unit of a sample that is no temperature, for certain: the unit of its input is not for it."""
+
 
 class Sample(NamedTuple):
     """What a message says of one metric of one device.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from forewarn.inputs.dialect import Dialect, Input
 from forewarn.inputs.json_paths import Json
 from forewarn.inputs.number import Number
+from forewarn.inputs.shelly import Shelly
 from forewarn.inputs.tasmota import Tasmota
 from forewarn.inputs.zigbee2mqtt import Zigbee2mqtt
 
@@ -38,4 +39,5 @@ DIALECTS: Mapping[str, Known] = {
     "json": Known(Json, keys=frozenset({"device", "metric", "value", "values", "time"}), metrics=None),
     "zigbee2mqtt": Known(Zigbee2mqtt, "zigbee2mqtt/#"),
     "tasmota": Known(Tasmota, "tele/{device}/+"),
+    "shelly": Known(Shelly, "shellies/#", also=("+/events/rpc", "+/online")),
 }

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from forewarn.inputs.dialect import Input, Presence, Reader, Sample, joined, parent, presence
+from forewarn.inputs.dialect import NO_TEMPERATURE, Input, Presence, Reader, Sample, joined, parent, presence
 from forewarn.inputs.json_paths import measured, parse_json
 from forewarn.inputs.times import trusted_seconds
 from forewarn.inputs.topics import Topic
@@ -49,10 +49,10 @@ def _telemetry(device: tuple[str, ...], payload: bytes, _properties: bytes) -> I
     if not isinstance(document, dict):
         return
     at, unit = trusted_seconds(document.get("Time")), document.get("TempUnit")
+    unit = unit if isinstance(unit, str) else ""
     for where, metric, value in _leaves(document, device):
         if metric != "Time":
-            declared = unit if isinstance(unit, str) and _TEMPERATURE.search(metric) else ""
-            yield Sample(where, metric, value, at, declared)
+            yield Sample(where, metric, value, at, unit if _TEMPERATURE.search(metric) else NO_TEMPERATURE)
 
 
 def _leaves(
