@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from forewarn.inputs.dialect import Dialect, Input
+from forewarn.inputs.esphome import Esphome
 from forewarn.inputs.json_paths import Json
 from forewarn.inputs.number import Number
 from forewarn.inputs.shelly import Shelly
@@ -40,4 +41,5 @@ DIALECTS: Mapping[str, Known] = {
     "zigbee2mqtt": Known(Zigbee2mqtt, "zigbee2mqtt/#"),
     "tasmota": Known(Tasmota, "tele/{device}/+"),
     "shelly": Known(Shelly, "shellies/#", also=("+/events/rpc", "+/online")),
+    "esphome": Known(Esphome, "+/sensor/+/state", also=("+/status",)),
 }
