@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from forewarn.inputs.dialect import Dialect, Input
 from forewarn.inputs.esphome import Esphome
+from forewarn.inputs.homie import Homie
 from forewarn.inputs.json_paths import Json
 from forewarn.inputs.number import Number
 from forewarn.inputs.shelly import Shelly
@@ -42,4 +43,5 @@ DIALECTS: Mapping[str, Known] = {
     "tasmota": Known(Tasmota, "tele/{device}/+"),
     "shelly": Known(Shelly, "shellies/#", also=("+/events/rpc", "+/online")),
     "esphome": Known(Esphome, "+/sensor/+/state", also=("+/status",)),
+    "homie": Known(Homie, "homie/#"),
 }
