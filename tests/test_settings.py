@@ -15,6 +15,7 @@ from forewarn.core.readings import SeriesKey
 from forewarn.core.rules import Limits, Override, Rules, Threshold
 from forewarn.errors import SettingsError
 from forewarn.settings import AlertSettings, FaultSettings, LimitOverride, Loaded, Settings, effective, load
+from forewarn.wiring import inputs_of, topics_of
 
 SECRET = "hunter2"  # noqa: S105 - what must never be shown
 INPUT = '[[inputs]]\ntopic = "sensors/{device}/{metric}"\n'
@@ -230,6 +231,9 @@ INPUT_PROBLEMS = {
     'topic = "a/+"\nmetric = "t"\ndialect = "json"\nvalue = "v"\ndevice = ""': ".device: String should have at least 1",
     'topic = "a/{device}"\nmetric = "t"\ndialect = "json"\nvalue = ""': ".value: String should have at least 1",
     'topic = "a/{device}"\nmetric = "t"\ndialect = "json"\nvalue = "v"\ntime = ""': ".time: String should have at",
+    'dialect = "zigbee2mqtt"\nvalue = "v"': "value is not for zigbee2mqtt: it is for dialect json",
+    'dialect = "zigbee2mqtt"\nmetric = "t"': "metric is not for zigbee2mqtt: it is for dialect number, json",
+    'dialect = "zigbee2mqtt"\nmetrics = []': ".metrics: Tuple should have at least 1 item",
     'topic = "a/{device}/{metric}"\ndialect = "xml"': ".dialect: there is no dialect 'xml'; there are number, json",
     'topic = "a/{device}/{metric}"\nretained = true': ".retained: Input should be 'ignore', 'seed' or 'live'",
 }
@@ -240,6 +244,16 @@ def test_an_input_whose_keys_do_not_agree_is_told_with_its_place(given_by: Sourc
     (line,) = given_by.toml(f"{INPUT}[[inputs]]\n{text}").problems()
     place, says = re.fullmatch(r"FILE: inputs\.1(.*?): (.*)", line, re.DOTALL).groups()  # type: ignore[union-attr]
     assert f"{place}: {says}".startswith(INPUT_PROBLEMS[text]) or says.startswith(INPUT_PROBLEMS[text])
+
+
+def test_a_dialect_has_its_own_topics_which_can_be_others(given_by: Sources) -> None:
+    given_by.toml(
+        '[[inputs]]\ndialect = "zigbee2mqtt"\n[[inputs]]\ndialect = "zigbee2mqtt"\ntopic = "z/#"\nmetrics = ["a*"]\n'
+        '[[inputs]]\ndialect = "shelly"\n[[inputs]]\ndialect = "shelly"\ntopic = "home/#"\n'
+    )
+    settings = given_by.load().settings
+    assert topics_of(settings) == ["zigbee2mqtt/#", "z/#", "shellies/#", "+/events/rpc", "+/online", "home/#"]
+    assert [one.metrics for one in inputs_of(settings.inputs)][:3] == [("*temperature*",), ("a*",), ("*temperature*",)]
 
 
 VARIABLE_PROBLEMS = {

@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_check(commands)
     _add_explain(commands)
+    _add_discover(commands)
     _add_backtest(commands)
     _add_model(commands)
     _add_simulate(commands)
@@ -119,6 +120,45 @@ def _explain(args: argparse.Namespace) -> int:
         print(line)
         found |= is_reading
     return 0 if found else EX_FAILED
+
+
+def _add_discover(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "discover",
+        help="propose settings for what a broker has",
+        description="Listen on a broker and write settings for what came: which dialects, devices and metrics.",
+    )
+    parser.add_argument(
+        "--connect", nargs="?", const="", metavar="HOST[:PORT]", help="of the broker (default: 127.0.0.1:1883)"
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings whose [mqtt] to use, for TLS and password"
+    )
+    parser.add_argument("--seconds", type=_positive, default=60.0, metavar="S", help="to listen (%(default)s)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="where to write them (default: standard output)")
+    parser.set_defaults(command=_discover)
+
+
+def _discover(args: argparse.Namespace) -> None:
+    from forewarn.listen import listen  # noqa: PLC0415 - --help need not load paho
+    from forewarn.settings import load  # noqa: PLC0415 - the same
+
+    mqtt = load(args.config).settings.mqtt
+    if args.connect:
+        host, _, port = args.connect.rpartition(":") if ":" in args.connect else (args.connect, "", "1883")
+        if not port.isdecimal():
+            raise UsageError(f"--connect {args.connect}: give HOST or HOST:PORT")
+        mqtt = mqtt.model_copy(update={"host": host, "port": int(port)})
+    text = listen(mqtt, args.seconds)
+    if args.out is None:
+        print(text, end="")
+        return
+    try:
+        with args.out.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise SettingsError(f"{args.out}: cannot be written ({error.strerror}): give another --out") from error
+    print(f"written to {args.out}; now: forewarn check --config {args.out} --connect")
 
 
 def _add_backtest(commands: Commands) -> None:

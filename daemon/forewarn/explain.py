@@ -14,7 +14,7 @@ from forewarn.inputs.decoder import Decoded, Reading
 from forewarn.inputs.dialect import Input, Presence, Request, Sample, Told
 from forewarn.inputs.dialects import DIALECTS
 from forewarn.settings import Settings, load
-from forewarn.wiring import decoder_of, input_of
+from forewarn.wiring import decoder_of, inputs_of
 
 _WIDTH = 10
 _SHOWN = 100  # characters of a payload or a value
@@ -37,7 +37,7 @@ def explain(path: Path, topic: str, payload: bytes, *, retained: bool, now: floa
     settings = load(path).settings
     card = load_model(resolve_model(settings.model)).card
     yield False, _line("message", f"{topic!r}, {len(payload)} bytes: {_short(payload)}")
-    inputs = [input_of(one) for one in settings.inputs]
+    inputs = inputs_of(settings.inputs)
     yield from ((False, line) for line in _steps(inputs, topic, payload))
     try:
         decoded = decoder_of(settings, card).decode(topic, payload, retained, now)

@@ -1,7 +1,7 @@
 """From settings to the parts of a daemon: what depends on them and on the model, made anew when either changes."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def decoder_of(settings: Settings, card: ModelCard) -> Decoder:
     """What reads the messages of the inputs, for one model."""
     limits = settings.limits
     return Decoder(
-        [input_of(one) for one in settings.inputs],
+        inputs_of(settings.inputs),
         card,
         max_payload_bytes=limits.max_payload_bytes,
         units=settings.units,
@@ -75,7 +75,7 @@ def decoder_of(settings: Settings, card: ModelCard) -> Decoder:
 
 def topics_of(settings: Settings) -> list[str]:
     """The topic filters to subscribe to."""
-    return [TopicPattern(one.topic).subscription for one in settings.inputs]
+    return [one.pattern.subscription for one in inputs_of(settings.inputs)]
 
 
 def model_signature(settings: Settings) -> tuple[int, int, int] | None:
@@ -100,11 +100,22 @@ def broker_of(settings: MqttSettings) -> Broker:
     )
 
 
-def input_of(settings: InputSettings) -> Input:
-    """How one input is read, as the decoder wants it."""
+def inputs_of(settings: Iterable[InputSettings]) -> list[Input]:
+    """How the inputs are read, as the decoder wants it: one for each topic pattern."""
+    return [_input(one, topic) for one in settings for topic in _topics(one)]
+
+
+def _topics(settings: InputSettings) -> tuple[str, ...]:
+    """The topic that is set, and with the dialect's own one those that belong to it."""
+    known = DIALECTS[settings.dialect]
+    return (settings.topic, *(known.also if settings.topic == known.topic else ()))
+
+
+def _input(settings: InputSettings, topic: str) -> Input:
+    """How the messages of one topic pattern of an input are read."""
     values = settings.values or ({"": settings.value} if settings.value else {})
     return Input(
-        pattern=TopicPattern(settings.topic),
+        pattern=TopicPattern(topic),
         dialect=settings.dialect,
         device=_path(settings.device),
         metric=settings.metric,

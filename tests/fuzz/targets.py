@@ -19,7 +19,7 @@ from forewarn.adapters.journal import Entry, Journal, Letter
 from forewarn.adapters.onnx_forecaster import load_model
 from forewarn.core.card import CARD_KEY, GOLDEN_KEY, GoldenSample, ModelCard
 from forewarn.core.engine import Engine
-from forewarn.core.readings import Batch, SeriesKey
+from forewarn.core.readings import Batch, Rejection, SeriesKey
 from forewarn.core.records import Lost, Tick, of, of_batch, of_tick, read
 from forewarn.core.rules import Rules
 from forewarn.core.snapshot import Snapshot
@@ -36,6 +36,7 @@ from forewarn.wire import Inflow, OversizedError
 from tests.forecasters import HalfTrend, card
 from tests.fuzz.mutation import Mutator
 from tests.fuzz.protobuf import damaged, decode, encode
+from tests.inputs.examples import OF_ECOSYSTEMS, decoder, examples
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "models" / "tiny.onnx"
@@ -110,6 +111,26 @@ def _topic(data: bytes) -> None:
 def _pattern(data: bytes) -> None:
     text, _, topic = data.decode("utf-8", "surrogateescape").partition("\n")
     TopicPattern(text).match(topic)
+
+
+def _messages() -> list[bytes]:
+    """The examples of every dialect, each after its dialect's name and its topic."""
+    return [
+        f"{dialect}\n{topic}\n".encode() + payload
+        for dialect in OF_ECOSYSTEMS
+        for topic, payload, *_ in examples(dialect)
+    ]
+
+
+def _message(data: bytes) -> None:
+    name, topic, payload = (*data.split(b"\n", 2), b"", b"")[:3]
+    dialect = name.decode(errors="replace")
+    if dialect not in OF_ECOSYSTEMS:
+        raise PayloadError(Rejection.MALFORMED, "there is no such dialect")
+    source = decoder(dialect, metrics=["*"])
+    for _ in range(2):  # it remembers the first
+        for reading in source.decode(topic.decode("utf-8", "surrogateescape"), payload).readings:
+            assert not set("/+#\0") & set(reading.key.device + reading.key.metric)
 
 
 def _time(data: bytes) -> None:
@@ -328,7 +349,8 @@ def targets(folder: Path) -> Iterator[list[Target]]:
     with patch.dict(os.environ, outside, clear=True):
         yield [
             Target("number payload", 0.1, _bytes_of([b"21.5", b" -3\n", b"1e-7", b"nan"]), _number, payload),
-            Target("json payload", 0.2, _bytes_of(_JSON), _json, payload),
+            Target("json payload", 0.1, _bytes_of(_JSON), _json, payload),
+            Target("message", 0.1, _bytes_of(_messages()), _message, payload),
             Target("topic", 0.08, _bytes_of(topics), _topic, payload),
             Target("topic pattern", 0.08, _bytes_of(patterns), _pattern, value, told=False),
             Target("time", 0.05, _bytes_of(moments), _time, payload),

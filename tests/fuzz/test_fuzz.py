@@ -13,7 +13,7 @@ from tests.fuzz.targets import Target, targets
 
 CASES = 10_000
 NAMES = (
-    *("number payload", "json payload", "topic", "topic pattern", "time", "settings file", "environment"),
+    *("number payload", "json payload", "message", "topic", "topic pattern", "time", "settings file", "environment"),
     *("password hash", "card", "golden sample", "record", "snapshot", "journal", "model graph", "model file"),
     *("http request", "mqtt stream"),
 )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from forewarn.core.readings import Rejection
 from forewarn.errors import PayloadError
-from forewarn.inputs.times import epoch_seconds
+from forewarn.inputs.times import epoch_seconds, trusted_seconds
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC).timestamp()
 ANYTHING = st.recursive(
@@ -92,3 +92,24 @@ def test_iso_8601_with_any_zone_is_the_moment_that_it_names(moment: datetime, mi
     aware = moment.replace(tzinfo=timezone(timedelta(minutes=minutes)))
     assert epoch_seconds(aware.isoformat()) == aware.timestamp()
     assert epoch_seconds(moment.isoformat()) == moment.replace(tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("2026-01-31T12:00:00Z", 1769860800.0), ("2026-01-31T13:00:00.5+01:00", 1769860800.5),
+        ("2026-01-31T05:00:00-07:00", 1769860800.0), (1769860800250, 1769860800.25), ("1769860800", 1769860800.0),
+        ("2026-01-31T12:00:00", None), ("2026-01-31", None), (None, None), ("", None), (12.5, None), (0, None),
+        ("1970-01-01T00:00:09+00:00", None),
+    ],
+)  # fmt: skip
+def test_a_time_without_a_zone_or_of_a_clock_that_was_not_set_is_not_relied_on(
+    value: object, seconds: float | None
+) -> None:
+    assert trusted_seconds(value) == seconds
+
+
+@pytest.mark.parametrize("value", ["noon", True, [], {}, "nan"])
+def test_what_is_no_time_is_not_relied_on_but_rejected(value: object) -> None:
+    with pytest.raises(PayloadError):
+        trusted_seconds(value)

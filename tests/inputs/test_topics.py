@@ -155,3 +155,20 @@ def test_whatever_passes_is_one_printable_level_of_a_topic(name: str) -> None:
     assert len(name.splitlines()) == 1
     assert not set(name) & set("/+#\0")
     assert topic_matches_sub("forewarn/default/state/+/temperature", f"forewarn/default/state/{name}/temperature")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "topic", "levels"),
+    [
+        ("home/z2m/#", "home/z2m/kitchen/fridge", ["kitchen", "fridge"]), ("home/z2m/#", "home/z2m", []),
+        ("{device}/tele/+", "plug/tele/SENSOR", ["plug", "tele", "SENSOR"]), ("a/+/b", "a/x/b", ["x", "b"]),
+        ("a/b", "a/b", ["a", "b"]),
+    ],
+)  # fmt: skip
+def test_what_a_pattern_leaves_open_are_the_levels_from_its_first_wildcard_on(
+    pattern: str, topic: str, levels: list[str]
+) -> None:
+    source = TopicPattern(pattern)
+    match = source.match(topic)
+    assert match is not None
+    assert source.below(match) == levels

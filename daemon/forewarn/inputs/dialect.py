@@ -18,6 +18,9 @@ from forewarn.inputs.topics import Topic, TopicPattern
 
 Retained = Literal["ignore", "seed", "live"]
 
+NO_TEMPERATURE = "1"
+"""The unit of a sample that is no temperature, for certain: the unit of its input is not for it."""
+
 
 class Sample(NamedTuple):
     """What a message says of one metric of one device.
@@ -40,7 +43,8 @@ class Sample(NamedTuple):
 class Presence(NamedTuple):
     """A device, or whoever speaks for it, says that it is there, or that it is not any more.
 
-    It speaks for all devices whose names begin with its own and a colon as well.
+    It holds for this device and for every device that is joined below it: `plug` speaks for `plug` and for each device
+    whose name begins with `plug:`.
     """
 
     device: str
@@ -108,3 +112,13 @@ def joined(*levels: str) -> str:
     if len(levels) == 1:
         return levels[0]
     return ":".join(level.replace("%", "%25").replace(":", "%3A") for level in levels)
+
+
+def parent(*levels: str) -> str:
+    """The name of what has others joined below it: the name of each of them begins with this one and a colon."""
+    return joined(*levels, "").removesuffix(":")
+
+
+def presence(device: str, payload: bytes, *, online: bytes, offline: bytes) -> tuple[Presence, ...]:
+    """What one of two payloads says; nothing, where it is neither."""
+    return (Presence(device, payload == online),) if payload in (online, offline) else ()

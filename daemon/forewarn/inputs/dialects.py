@@ -4,8 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from forewarn.inputs.dialect import Dialect, Input
+from forewarn.inputs.esphome import Esphome
+from forewarn.inputs.homie import Homie
 from forewarn.inputs.json_paths import Json
 from forewarn.inputs.number import Number
+from forewarn.inputs.shelly import Shelly
+from forewarn.inputs.tasmota import Tasmota
+from forewarn.inputs.zigbee2mqtt import Zigbee2mqtt
 
 TEMPERATURES = ("*temperature*",)
 """The metrics that are taken where nothing else is asked for: a device of an ecosystem also tells its battery, its link
@@ -21,15 +26,22 @@ class Known:
         topic: what is subscribed to where the input does not say.
         keys: of `[[inputs]]` that it knows, besides those that every dialect has.
         metrics: the patterns of the metrics that are taken where the input does not say; None for all.
+        also: what is subscribed to besides `topic`, where the input has that.
     """
 
     make: Callable[[Input], Dialect]
     topic: str | None = None
     keys: frozenset[str] = frozenset()
     metrics: tuple[str, ...] | None = TEMPERATURES
+    also: tuple[str, ...] = ()
 
 
 DIALECTS: Mapping[str, Known] = {
     "number": Known(Number, keys=frozenset({"metric"}), metrics=None),
     "json": Known(Json, keys=frozenset({"device", "metric", "value", "values", "time"}), metrics=None),
+    "zigbee2mqtt": Known(Zigbee2mqtt, "zigbee2mqtt/#"),
+    "tasmota": Known(Tasmota, "tele/{device}/+"),
+    "shelly": Known(Shelly, "shellies/#", also=("+/events/rpc", "+/online")),
+    "esphome": Known(Esphome, "+/sensor/+/state", also=("+/status",)),
+    "homie": Known(Homie, "homie/#"),
 }

@@ -63,6 +63,11 @@ def follow(document: Any, path: Sequence[str]) -> Any:  # noqa: ANN401 - the sam
     return document
 
 
+def measured(value: object) -> bool:
+    """Whether this is a number, or the null that stands for one, and not a text, a switch or a structure."""
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
 def _device(document: object, path: tuple[str, ...]) -> str:
     name = follow(document, path)
     if isinstance(name, int) and not isinstance(name, bool):

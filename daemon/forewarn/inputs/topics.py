@@ -56,6 +56,8 @@ class TopicPattern:
             self._read(level, place, last=place == len(levels) - 1)
         self.subscription = "/".join("+" if _HOLE.fullmatch(level) else level for level in levels)
         self._levels = self.subscription.split("/")
+        wild = [place for place, level in enumerate(self._levels) if level in ("+", "#")]
+        self._base = wild[0] if wild else 0
 
     def _read(self, level: str, place: int, *, last: bool) -> None:
         hole = _HOLE.fullmatch(level)
@@ -93,6 +95,10 @@ class TopicPattern:
         named = set(self.names.values())
         rest = [level for place, level in enumerate(levels) if wanted[place] == "+" and place not in named]
         return Topic(topic, names, (*rest, *tail))
+
+    def below(self, topic: Topic) -> list[str]:
+        """The levels of a topic that matches from the first one on that the pattern leaves open."""
+        return topic.text.split("/")[self._base :]
 
 
 def checked_name(name: str) -> str:
