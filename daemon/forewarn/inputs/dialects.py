@@ -11,6 +11,7 @@ from forewarn.inputs.number import Number
 from forewarn.inputs.shelly import Shelly
 from forewarn.inputs.tasmota import Tasmota
 from forewarn.inputs.zigbee2mqtt import Zigbee2mqtt
+from forewarn.inputs.zwavejs import ZwaveJs
 
 TEMPERATURES = ("*temperature*",)
 """The metrics that are taken where nothing else is asked for: a device of an ecosystem also tells its battery, its link
@@ -44,4 +45,5 @@ DIALECTS: Mapping[str, Known] = {
     "shelly": Known(Shelly, "shellies/#", also=("+/events/rpc", "+/online")),
     "esphome": Known(Esphome, "+/sensor/+/state", also=("+/status",)),
     "homie": Known(Homie, "homie/#"),
+    "zwavejs": Known(ZwaveJs, "zwave/#"),
 }
