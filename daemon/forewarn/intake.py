@@ -59,6 +59,8 @@ class Intake:
             except PayloadError as error:
                 self._reject(message, error)
                 continue
+            if not readings:
+                self._telemetry.own()
             for one in rejected:
                 self._reject(message, one)
             for key, own_time, row, seed in readings:

@@ -41,6 +41,7 @@ from forewarn.wiring import (
     broker_of,
     journal_of,
     model_signature,
+    overlaps,
     parts_of,
     server_tls,
     topics_of,
@@ -180,6 +181,8 @@ class Daemon:
             restamp_after_s=limits.max_future_s if limits.future == "restamp" else None,
         )
         self._telemetry.model_loaded(card, parts.forecaster.sha256)
+        for warning in overlaps(settings):
+            log.warning("%s", warning)
 
     def _watch_model(self) -> None:
         """Reload once the model file has changed and stays as it is."""

@@ -50,6 +50,7 @@ def parts_of(settings: Settings, observe: Callable[[int, float], None]) -> Parts
         [input_of(one) for one in settings.inputs],
         forecaster.card,
         max_payload_bytes=settings.limits.max_payload_bytes,
+        own_prefix=settings.publish.prefix,
     )
     return Parts(forecaster, Engine(forecaster, settings.rules()), decoder, _phrasebook(settings, forecaster))
 
@@ -57,6 +58,17 @@ def parts_of(settings: Settings, observe: Callable[[int, float], None]) -> Parts
 def topics_of(settings: Settings) -> list[str]:
     """The topic filters to subscribe to."""
     return [TopicPattern(one.topic).subscription for one in settings.inputs]
+
+
+def overlaps(settings: Settings) -> list[str]:
+    """What to tell of inputs that forewarn's own topics match."""
+    prefix = settings.publish.prefix
+    return [
+        f"inputs.topic {one.topic!r} matches topics below {prefix}/ too, which forewarn publishes to: these are never "
+        "readings; a narrower topic, or another publish.prefix, saves sending them"
+        for one in settings.inputs
+        if TopicPattern(one.topic).reaches_below(prefix)
+    ]
 
 
 def model_signature(settings: Settings) -> tuple[int, int, int] | None:

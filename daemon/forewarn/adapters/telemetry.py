@@ -78,7 +78,7 @@ class Telemetry(Collector):
         self._active: set[tuple[SeriesKey, Kind]] = set()
         self._is_connected, self._connects = False, 0
         self._state_failing = False
-        self._redelivered = self._restamped = 0
+        self._redelivered = self._restamped = self._own = 0
         self._reloads = {"taken": 0, "refused": 0}
         self._queues: dict[str, tuple[int, int]] = {}  # depth, dropped
         self._batch = _Histogram("forewarn_batch_readings", "Readings judged together.", _READINGS)
@@ -169,6 +169,11 @@ class Telemetry(Collector):
         with self._lock:
             self._redelivered += n
 
+    def own(self) -> None:
+        """A message came that forewarn had published."""
+        with self._lock:
+            self._own += 1
+
     def restamped(self, n: int) -> None:
         """N readings had a time too far ahead, and their arrival was taken for it."""
         with self._lock:
@@ -257,6 +262,9 @@ class Telemetry(Collector):
             "forewarn_redelivered_total",
             "Messages that the broker sent again and that changed nothing.",
             self._redelivered,
+        )
+        yield _Counter(
+            "forewarn_own_messages_total", "Messages that forewarn had published and was sent by its inputs.", self._own
         )
         yield _Counter(
             "forewarn_restamped_total",

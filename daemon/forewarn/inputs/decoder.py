@@ -2,7 +2,8 @@
 
 Rules that hold here:
 
-- A message becomes readings or exactly one rejection; nothing a device sends raises past `decode`.
+- A message becomes readings or exactly one rejection; nothing a device sends raises past `decode`. What forewarn itself
+  publishes, this one or another, becomes neither.
 - A message of several series that has only some of their values becomes the readings that are there, and one rejection
   for each that is not.
 - What a topic means is looked up once and remembered, for a bounded number of short topics. A rejection is not: names
@@ -40,10 +41,16 @@ class Reading(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """What one message is: at least one reading, and why values of other series in it are none."""
+    """What one message is: at least one reading, and why values of other series in it are none.
+
+    No reading at all: the message is of forewarn itself.
+    """
 
     readings: Sequence[Reading]
     rejected: Sequence[PayloadError] = ()
+
+
+_OWN = Decoded(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +89,19 @@ class _Route(NamedTuple):
 class Decoder:
     """Messages to readings, for one model."""
 
-    def __init__(self, inputs: Sequence[Input], card: ModelCard, *, max_payload_bytes: int) -> None:
-        """Read messages of these inputs; the first whose pattern matches a topic has it."""
+    def __init__(
+        self, inputs: Sequence[Input], card: ModelCard, *, max_payload_bytes: int, own_prefix: str | None = None
+    ) -> None:
+        """Read messages of these inputs; the first whose pattern matches a topic has it.
+
+        Args:
+            inputs: in the order in which they are asked.
+            card: of the model.
+            max_payload_bytes: a longer payload is rejected.
+            own_prefix: below which topics are those that forewarn publishes to.
+        """
         self._inputs = tuple(inputs)
+        self._own = None if own_prefix is None else f"{own_prefix}/"
         self._features = tuple(feature.name for feature in card.features)
         self._target = card.target
         self._most = max_payload_bytes
@@ -96,7 +113,11 @@ class Decoder:
         Raises:
             PayloadError: with the one reason why there are none.
         """
-        route = self._routes.get(topic) or self._learn(topic)
+        route = self._routes.get(topic)
+        if route is None:
+            if self._own is not None and topic.startswith(self._own):
+                return _OWN
+            route = self._learn(topic)
         source = route.source
         if len(payload) > self._most:
             raise PayloadError(Rejection.TOO_LARGE, f"{len(payload)} bytes, limits.max_payload_bytes is {self._most}")

@@ -72,6 +72,16 @@ class TopicPattern:
             return None
         return {name: levels[place] for name, place in self.names.items()}
 
+    def reaches_below(self, prefix: str) -> bool:
+        """Whether it matches any topic that has more levels than those of `prefix`, and begins with them."""
+        levels = prefix.split("/")
+        for wanted, level in zip(self._levels, levels, strict=False):
+            if wanted == "#":
+                return True
+            if wanted not in ("+", level):
+                return False
+        return len(self._levels) > len(levels)
+
 
 def checked_name(name: str) -> str:
     """The name of a device or metric as it is, where it can be part of a topic.
