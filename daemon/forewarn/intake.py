@@ -13,11 +13,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from forewarn.adapters.telemetry import Telemetry
-from forewarn.core.readings import Batch, SeriesKey
+from forewarn.core.readings import Batch, Rejection, SeriesKey
 from forewarn.errors import PayloadError
 from forewarn.inbox import Message
 from forewarn.inputs.decoder import Decoder
-from forewarn.logs import Complaints
+from forewarn.logs import REPORT, Complaints
 
 
 class Intake:
@@ -58,6 +58,10 @@ class Intake:
                 readings, rejected = decode(message.topic, message.payload, message.retained)
             except PayloadError as error:
                 self._reject(message, error)
+                continue
+            except Exception as error:  # noqa: BLE001 - whatever it is, the other messages must go on
+                self._telemetry.rejected(Rejection.FAILED)
+                self._complaints.add(Rejection.FAILED, f"{message.topic[:80]!r}: {REPORT}", error)
                 continue
             if not readings:
                 self._telemetry.own()

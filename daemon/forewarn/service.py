@@ -26,6 +26,7 @@ from forewarn.core.readings import Batch, Fleet, Outcome, Slots, status_name
 from forewarn.core.records import Tick
 from forewarn.core.verdicts import Verdicts
 from forewarn.errors import ForewarnError
+from forewarn.guard import Guard
 from forewarn.inbox import Inbox, Message
 from forewarn.intake import Intake
 from forewarn.ledger import Ledger
@@ -75,6 +76,7 @@ class Daemon:
         self._lock = threading.Lock()
         self._telemetry = Telemetry(version=__version__, fleet=self._fleet, max_devices=settings.metrics.max_devices)
         self._complaints = Complaints()
+        self._guard = Guard(self._complaints)
         self._take(settings, parts_of(settings, self._telemetry.inferred))
         self._model_file = self._model_file_next = model_signature(settings)
         self._feed = StateFeed(settings.publish.state_interval_s)
@@ -84,6 +86,7 @@ class Daemon:
             journal_of(settings),
             self._engine,
             self._telemetry,
+            self._guard,
             enters=enters,
             max_letters=settings.limits.max_queue,
         )
@@ -198,16 +201,18 @@ class Daemon:
         if not len(batch):
             return
         with self._lock:
-            verdicts = self._engine.ingest(batch)
+            verdicts = self._guard.ingest(self._engine, batch)
         self._n_series = max(self._n_series, int(verdicts.slot.max()) + 1)  # slots are given out in order
         self._telemetry.ingested(verdicts, self._clock.now() - batch.received_at)
         self._log_rejections(batch, verdicts)
-        self._ledger.enter(batch, fresh, self._told(verdicts.events))
+        judged = verdicts.outcome != Outcome.FAILED
+        self._ledger.enter(batch if judged.all() else batch.some(judged), fresh, self._told(verdicts.events))
         self._send_letters()
         if self._settings.publish.forecast:
             target = self._engine.card.target_index
             told = range(len(batch)) if batch.seed is None else np.flatnonzero(~batch.seed).tolist()
-            self._publish(self._phrases.forecast(batch, target, verdicts, row) for row in told)
+            attempt, phrase = self._guard.attempt, self._phrases.forecast
+            self._publish(attempt("telling a forecast", phrase, batch, target, verdicts, row) for row in told)
         moved = np.unique(verdicts.slot[verdicts.outcome <= Outcome.WARMING_UP])
         self._publish_states(moved)
 
@@ -259,7 +264,7 @@ class Daemon:
         now = self._clock.now()
         step = Tick(now, max(self._listening_since, self._clock.stepped_at))
         with self._lock:
-            events = self._engine.tick(*step)
+            events = self._guard.tick(self._engine, step)
         if not events:
             return
         self._ledger.enter(step, (), self._told(events))
@@ -278,9 +283,12 @@ class Daemon:
                     outgoing.append(self._phrases.no_state(event.series))
                 self._complaints.add("evicted", f"{event.series.device!r} gave its slot to a new series")
                 continue
-            self._feed.renew(event.alert.slot)
-            outgoing.append(self._phrases.alert(event))
             alert = event.alert
+            self._feed.renew(alert.slot)
+            message = self._guard.attempt("telling an alert", self._phrases.alert, event)
+            if message is None:
+                continue
+            outgoing.append(message)
             told = {"alert": alert.id, "kind": alert.kind, "device": alert.series.device, "metric": alert.series.metric}
             log.info("%s %s: %s", alert.kind, alert.id, self._phrases.sentence(event), extra=told)
         return outgoing
@@ -303,11 +311,14 @@ class Daemon:
         if len(due):
             fleet = self._engine.fleet(due)
             told = enumerate(due.tolist())
-            self._publish(self._phrases.state(fleet, row, self._engine.alerts(slot)) for row, slot in told)
+            attempt, phrase, alerts = self._guard.attempt, self._phrases.state, self._engine.alerts
+            self._publish(attempt("telling a state", phrase, fleet, row, alerts(slot)) for row, slot in told)
 
-    def _publish(self, outgoing: Iterable[Outgoing]) -> None:
+    def _publish(self, outgoing: Iterable[Outgoing | None]) -> None:
         n = 0
         for message in outgoing:
+            if message is None:
+                continue
             self._link.publish(message.topic, message.payload, qos=message.qos, retain=message.retain)
             n += 1
         self._telemetry.published(n)
