@@ -60,7 +60,10 @@ def of_scores(score: ArrayLike, *, sensitivity: float = 1.0, device: str = "a") 
         score=scores,
         anomaly_score=scores,
         threshold=np.full(n, threshold),
-        events=[AlertRaised(_alert(device, at[i], scores[i], threshold)) for i in np.flatnonzero(scores > threshold)],
+        told=[
+            (i, AlertRaised(_alert(device, at[i], scores[i], threshold)))
+            for i in np.flatnonzero(scores > threshold).tolist()
+        ],
     )
     rules = Rules(detector="tail", sensitivity=sensitivity)
     return Backtest(history, verdicts, "°C", rules, np.ones(n, np.bool_), 1.0)

@@ -12,6 +12,7 @@ from forewarn.core.engine import Engine
 from forewarn.core.readings import Batch, Outcome
 from forewarn.core.rules import Rules
 from forewarn.inbox import Message
+from forewarn.inputs import json_paths
 from forewarn.inputs.decoder import Decoder
 from forewarn.inputs.dialect import Input, Retained
 from forewarn.inputs.topics import TopicPattern
@@ -80,6 +81,27 @@ def test_of_a_message_without_one_of_its_values_the_others_are_readings_and_ever
         assert f'forewarn_rejections_total{{reason="{reason}"}} {n}.0' in said
     assert "forewarn_readings_received_total 8.0" in said
     assert 'forewarn_readings_total{outcome="warming_up"} 3.0' in said
+
+
+def test_a_message_at_which_decoding_fails_is_rejected_and_the_others_are_read(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    parse = json_paths.parse_json
+
+    def fails(payload: bytes) -> object:
+        if b"poison" in payload:
+            raise ZeroDivisionError
+        return parse(payload)
+
+    monkeypatch.setattr(json_paths, "parse_json", fails)
+    counts = telemetry()
+    bad = [Message("s/x/t", b"poison", NOW, retained=False)] * 3
+    batch = intake(counts).take([message(NOW), *bad, message(NOW, device="b")]).batch
+    assert [key.device for key in batch.keys] == ["a", "b"]
+    assert 'forewarn_rejections_total{reason="failed"} 3.0' in exposed(counts)
+    (record,) = caplog.records
+    assert record.exc_info
+    assert "'s/x/t'" in record.getMessage()
 
 
 def test_nothing_at_all_is_an_empty_batch() -> None:

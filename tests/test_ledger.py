@@ -4,18 +4,24 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from forewarn import ledger
 from forewarn.adapters.journal import Journal
 from forewarn.adapters.telemetry import Telemetry
 from forewarn.core.engine import Engine
+from forewarn.core.ports import Forecast
+from forewarn.core.readings import Outcome
 from forewarn.core.records import Lost, Tick
 from forewarn.core.rules import Limits, Rules
+from forewarn.guard import Guard
 from forewarn.inbox import Message
 from forewarn.ledger import Ledger
+from forewarn.logs import Complaints
 from forewarn.messages import Outgoing
 from tests.core.streams import Row, batch, stream
 from tests.forecasters import HalfTrend, card
@@ -31,16 +37,18 @@ class Life:
         self.engine = Engine(model or HalfTrend(), RULES)
         self.telemetry = Telemetry(version="0", fleet=self.engine.fleet, max_devices=10)
         self.journal = None if file is None else Journal(file)
-        self.ledger = Ledger(self.journal, self.engine, self.telemetry, enters=enters, max_letters=1000)
+        self.guard = Guard(Complaints())
+        self.ledger = Ledger(self.journal, self.engine, self.telemetry, self.guard, enters=enters, max_letters=1000)
 
     def give(self, rows: Sequence[Row]) -> None:
         """Judge and enter, as the service does; a tick after each batch."""
         step = batch(rows)
-        verdicts = self.engine.ingest(step)
+        verdicts = self.guard.ingest(self.engine, step)
         self.telemetry.repeated(verdicts)
         for event in verdicts.events:
             self.telemetry.event(event)
-        self.ledger.enter(step, [MESSAGE], [Outgoing("alert", str(i)) for i in range(len(verdicts.events))])
+        judged = step.some(verdicts.outcome != Outcome.FAILED)
+        self.ledger.enter(judged, [MESSAGE], [Outgoing("alert", str(i)) for i in range(len(verdicts.events))])
         lost = Lost([(rows[0].key.device, rows[-1].received_at)])
         if events := self.engine.lost(*lost):
             for event in events:
@@ -94,6 +102,60 @@ def test_ticks_are_among_what_is_repeated(tmp_path: Path) -> None:
     for rows in parts(1):
         life.give(rows)
     assert any(letter.topic == "silent" for letter in life.ledger.outbox)
+
+
+class Poisoned(HalfTrend):
+    """Raises at a window that ends with a reading of 77.25."""
+
+    def forecast(self, windows: NDArray[np.float32], spread: NDArray[np.float32], at: NDArray[np.float64]) -> Forecast:
+        if (windows[:, -1, 0] == 77.25).any():
+            raise ZeroDivisionError
+        return super().forecast(windows, spread, at)
+
+
+@pytest.fixture
+def poisonous() -> list[list[Row]]:
+    """Batches of which two have a reading at which a `Poisoned` engine fails, since its series has a full window."""
+    cut = parts(1)
+    for part in (cut[5], cut[8]):
+        part[7] = part[7]._replace(value=77.25, at=part[7].received_at, seed=False)
+    return cut
+
+
+def test_what_follows_a_batch_at_which_the_engine_failed_is_repeated_to_the_bit(
+    tmp_path: Path, poisonous: list[list[Row]]
+) -> None:
+    """What failed is not entered: a restart without the mistake has what was told, and one with it has no trouble."""
+    file = tmp_path / "state.sqlite"
+    life = Life(file, model=Poisoned())
+    for rows in poisonous:
+        life.give(rows)
+    life.end()
+    assert life.telemetry.counts()["outcomes"][Outcome.FAILED] == 2
+    for model in (HalfTrend(), Poisoned()):
+        again = Life(file, model=model)
+        again.end()
+        assert again.engine.snapshot().to_bytes() == life.engine.snapshot().to_bytes()
+        assert again.state()[2:] == life.state()[2:]
+        assert again.telemetry.counts()["received"] == life.telemetry.counts()["received"] - 2
+
+
+def test_an_entry_at_which_the_engine_fails_is_no_reason_not_to_start(
+    tmp_path: Path, poisonous: list[list[Row]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one of a forewarn that did not fail at it."""
+    file = tmp_path / "state.sqlite"
+    life, spared = Life(file), Life(None)
+    for rows in poisonous:
+        life.give(rows)
+        spared.give([row for row in rows if row.value != 77.25])
+    life.end()
+    caplog.clear()
+    again = Life(file, model=Poisoned())
+    assert again.engine.snapshot().to_bytes() == spared.engine.snapshot().to_bytes()
+    assert again.telemetry.counts()["outcomes"][Outcome.FAILED] == 2
+    assert again.telemetry.counts()["received"] == life.telemetry.counts()["received"]
+    assert sum("the engine fails" in line for line in caplog.messages) == 1
 
 
 def test_what_was_delivered_is_told_no_more(tmp_path: Path) -> None:

@@ -53,6 +53,25 @@ def test_under_systemd_each_line_begins_with_its_priority() -> None:
     assert logged("debug", JOURNAL_STREAM="8:1") == ["<7>a", "<6>b", "<4>c", "<4>second line", "<3>d"]
 
 
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_a_traceback_has_neither_a_payload_nor_what_a_terminal_takes_for_more_than_text(style: str) -> None:
+    program = f"""
+from forewarn.logs import Complaints, start_logging
+start_logging("info", {style!r})
+try:
+    raise ValueError("\\x1b[2J" + "x" * 100_000)
+except ValueError as error:
+    Complaints().add("poison", "detail", error)
+"""
+    command = [sys.executable, "-c", program]
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stderr
+    assert "Traceback" in said
+    assert "ValueError: " in said
+    assert "\x1b" not in said
+    assert 7_000 < len(said) < 9_000
+
+
 def test_trouble_is_told_at_once_and_its_repeats_are_counted(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     complaints = Complaints()
     complaints.add("not_json", "first")

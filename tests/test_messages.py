@@ -12,14 +12,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from forewarn.core.alerts import Alert, AlertCleared, AlertRaised, AlertUpdated, Kind, SeriesEvicted, Severity
+from forewarn.core.alerts import (
+    Alert,
+    AlertChange,
+    AlertCleared,
+    AlertRaised,
+    AlertUpdated,
+    Kind,
+    SeriesEvicted,
+    Severity,
+)
 from forewarn.core.engine import Engine
 from forewarn.core.ports import Forecast
 from forewarn.core.readings import SeriesKey, SeriesState
 from forewarn.core.rules import Limits, Rules
 from forewarn.errors import PayloadError
 from forewarn.inputs.topics import checked_name
-from forewarn.messages import AlertChange, Outgoing, Phrasebook, sentence, span
+from forewarn.messages import Outgoing, Phrasebook, sentence, span
 from tests.core.streams import batch, stream
 from tests.forecasters import HalfTrend, card
 

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -217,6 +218,7 @@ def counted_rows(device: Sequence[str], probation: float) -> Mask:
 
 
 def _joined(parts: Sequence[Verdicts]) -> Verdicts:
-    columns = {f.name: [getattr(part, f.name) for part in parts] for f in fields(Verdicts) if f.name != "events"}
-    events = [event for part in parts for event in part.events]
-    return Verdicts(**{name: np.concatenate(column) for name, column in columns.items()}, events=events)
+    starts = accumulate((len(part.outcome) for part in parts[:-1]), initial=0)
+    columns = {f.name: [getattr(part, f.name) for part in parts] for f in fields(Verdicts) if f.name != "told"}
+    told = [(start + row, event) for start, part in zip(starts, parts, strict=True) for row, event in part.told]
+    return Verdicts(**{name: np.concatenate(column) for name, column in columns.items()}, told=told)

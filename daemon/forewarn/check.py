@@ -8,7 +8,7 @@ from forewarn.adapters.onnx_forecaster import load_model, resolve_model
 from forewarn.core.card import ModelCard
 from forewarn.errors import SettingsError
 from forewarn.settings import effective, load
-from forewarn.wiring import broker_of, server_tls
+from forewarn.wiring import broker_of, overlaps, server_tls
 
 
 def check(path: Path, *, connect: bool) -> Iterator[str]:
@@ -27,6 +27,7 @@ def check(path: Path, *, connect: bool) -> Iterator[str]:
         yield f"{key:{width}} = {_shown(value)}  ({loaded.origin(key)})"
     if not settings.inputs:
         raise SettingsError(f'{path}: inputs: at least one [[inputs]] with topic = "…" is needed')
+    yield from (f"warning: {warning}" for warning in overlaps(settings))
     forecaster = load_model(resolve_model(settings.model))
     yield f"model: {forecaster.path}, golden sample agrees"
     yield from (f"  {line}" for line in card_lines(forecaster.card, forecaster.sha256))

@@ -15,12 +15,12 @@ from typing import NamedTuple
 import numpy as np
 
 from forewarn.adapters.telemetry import Telemetry
-from forewarn.core.readings import Batch, SeriesKey
+from forewarn.core.readings import Batch, Rejection, SeriesKey
 from forewarn.errors import PayloadError
 from forewarn.inbox import Message
-from forewarn.inputs.decoder import Decoder
-from forewarn.inputs.dialect import Request
-from forewarn.logs import Complaints
+from forewarn.inputs.decoder import Decoder, Reading
+from forewarn.inputs.dialect import Presence, Request
+from forewarn.logs import REPORT, Complaints
 
 
 class Taken(NamedTuple):
@@ -81,17 +81,13 @@ class Intake:
             except PayloadError as error:
                 self._reject(message, error)
                 continue
-            for reason in rejected:
-                self._reject(message, reason)
-            if not readings and not rejected:
-                self._telemetry.skipped()
-            for other in others:
-                if isinstance(other, Request):
-                    requests.append(other)
-                elif other.online:
-                    departures.pop(other.device, None)
-                else:
-                    departures[other.device] = arrived_at
+            except Exception as error:  # noqa: BLE001 - whatever it is, the other messages must go on
+                self._telemetry.rejected(Rejection.FAILED)
+                self._complaints.add(Rejection.FAILED, f"{message.topic[:80]!r}: {REPORT}", error)
+                continue
+            if rejected or others or not readings:
+                self._note(message, readings, rejected)
+                _sort(others, arrived_at, departures, requests)
             for key, own_time, row, seed in readings:
                 if seed:
                     seeds.append(len(keys))
@@ -110,6 +106,13 @@ class Intake:
         self._restamp(batch)
         return Taken(batch, list(departures.items()), requests)
 
+    def _note(self, message: Message, readings: Sequence[Reading], rejected: Sequence[PayloadError]) -> None:
+        """Count what of a message is no reading."""
+        for reason in rejected:
+            self._reject(message, reason)
+        if not readings and not rejected:
+            self._telemetry.skipped()
+
     def _reject(self, message: Message, error: PayloadError) -> None:
         self._telemetry.rejected(error.reason)
         self._complaints.add(error.reason, f"{message.topic[:80]!r}: {error}")
@@ -125,3 +128,16 @@ class Intake:
         self._complaints.add("restamped", late)
         batch.at[ahead] = batch.received_at[ahead]
         self._telemetry.restamped(len(ahead))
+
+
+def _sort(
+    others: Sequence[Presence | Request], at: float, departures: dict[str, float], requests: list[Request]
+) -> None:
+    """Who is going at a time and who is there again, and what is asked for."""
+    for other in others:
+        if isinstance(other, Request):
+            requests.append(other)
+        elif other.online:
+            departures.pop(other.device, None)
+        else:
+            departures[other.device] = at

@@ -17,9 +17,10 @@ from typing import Any
 from forewarn.adapters.journal import Entry, Journal, Recovered
 from forewarn.adapters.telemetry import Telemetry
 from forewarn.core import records
+from forewarn.core.alerts import Event
 from forewarn.core.engine import Engine
-from forewarn.core.readings import Batch
 from forewarn.core.snapshot import Snapshot
+from forewarn.guard import Guard
 from forewarn.inbox import Message
 from forewarn.messages import Outgoing
 from forewarn.outbox import Outbox
@@ -42,7 +43,14 @@ class Ledger:
     """
 
     def __init__(
-        self, journal: Journal | None, engine: Engine, telemetry: Telemetry, *, enters: bool, max_letters: int
+        self,
+        journal: Journal | None,
+        engine: Engine,
+        telemetry: Telemetry,
+        guard: Guard,
+        *,
+        enters: bool,
+        max_letters: int,
     ) -> None:
         """Take up what there is in the journal.
 
@@ -50,13 +58,14 @@ class Ledger:
             journal: the file; None for none.
             engine: to bring to where it was.
             telemetry: that counts go on in.
+            guard: against a step at which the engine fails.
             enters: whether each step is written, not only a snapshot now and then.
             max_letters: alerts that may wait for the broker.
         """
         self.outbox = Outbox(max_letters)
         self.receipts = Receipts()
         self.seen_at = 0.0
-        self._journal, self._engine, self._telemetry = journal, engine, telemetry
+        self._journal, self._engine, self._telemetry, self._guard = journal, engine, telemetry, guard
         self.enters = enters and journal is not None
         self._topics: list[str] = []
         self._saved_at = time.monotonic()
@@ -104,20 +113,21 @@ class Ledger:
 
     def _repeat(self, steps: Sequence[records.Step], found: Recovered) -> None:
         for step in steps:
-            if isinstance(step, Batch):
-                verdicts = self._engine.ingest(step)
-                self._telemetry.repeated(verdicts)
-                events = verdicts.events
-                self.seen_at = max([self.seen_at, *step.received_at.tolist()])
-            elif isinstance(step, records.Tick):
-                events = self._engine.tick(*step)
-            else:
-                events = self._engine.lost(*step)
-            for event in events:
+            for event in self._again(step):
                 self._telemetry.event(event)
         for entry in found.entries:
             self.receipts.add(entry.receipts)
         self.outbox.load(found.outbox)
+
+    def _again(self, step: records.Step) -> Sequence[Event]:
+        if isinstance(step, records.Tick):
+            return self._guard.tick(self._engine, step)
+        if isinstance(step, records.Lost):
+            return self._guard.lost(self._engine, step)
+        verdicts = self._guard.ingest(self._engine, step)
+        self._telemetry.repeated(verdicts)
+        self.seen_at = max([self.seen_at, *step.received_at.tolist()])
+        return verdicts.events
 
     def unwanted(self, topics: Sequence[str]) -> list[str]:
         """The topic filters of an earlier run that are none of these; from now on these count."""

@@ -2,7 +2,8 @@
 
 Rules that hold here:
 
-- A message of more than `MESSAGE_MOST` characters is cut, so no payload gets into the log however it came to be logged.
+- A message of more than `MESSAGE_MOST` characters is cut, so no payload gets into the log however it came to be logged;
+  so is a traceback of more than `TRACE_MOST`.
 - Of more than `BURST` messages of one kind in a minute the rest is counted, and the count is told.
 """
 
@@ -17,7 +18,9 @@ from typing import Any, Literal
 log = logging.getLogger(__name__)
 
 MESSAGE_MOST = 1_000  # characters; an alert's sentence has some 200
+TRACE_MOST = 8_000
 BURST = 60
+REPORT = "this is a mistake in forewarn, please report it"
 
 
 def start_logging(level: str, style: Literal["text", "json"] = "text") -> None:
@@ -34,9 +37,9 @@ _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ER
 _USUAL = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 
 
-def _cut(text: str) -> str:
-    more = len(text) - MESSAGE_MOST
-    return f"{text[:MESSAGE_MOST]}… ({more:,} characters more)" if more > 0 else text
+def _cut(text: str, most: int = MESSAGE_MOST) -> str:
+    more = len(text) - most
+    return f"{text[:most]}… ({more:,} characters more)" if more > 0 else text
 
 
 def _plain(text: str, kept: str = "") -> str:
@@ -56,6 +59,9 @@ class _TextFormatter(logging.Formatter):
         record.message = _plain(_cut(record.message), "\n\t")
         return super().formatMessage(record)
 
+    def formatException(self, ei: Any) -> str:  # noqa: N802, ANN401 - the library's name and type
+        return _plain(_cut(super().formatException(ei), TRACE_MOST), "\n\t")
+
 
 class _JsonFormatter(logging.Formatter):
     """One object a line: time, level, logger, message, and what the record was given as `extra`."""
@@ -69,7 +75,7 @@ class _JsonFormatter(logging.Formatter):
         }
         said |= {key: value for key, value in vars(record).items() if key not in _USUAL}
         if record.exc_info:
-            said["exception"] = self.formatException(record.exc_info)
+            said["exception"] = _cut(self.formatException(record.exc_info), TRACE_MOST)
         return _plain(json.dumps(said, ensure_ascii=False, default=str))
 
 
@@ -128,13 +134,17 @@ class Complaints:
         self._held: dict[str, int] = {}
         self._logged_at: dict[str, float] = {}
 
-    def add(self, kind: str, detail: str) -> None:
-        """Log the detail, unless this kind of trouble was logged within the last minute; then count it."""
+    def add(self, kind: str, detail: str, error: Exception | None = None) -> None:
+        """Log the detail, unless this kind of trouble was logged within the last minute; then count it.
+
+        With `error` the trouble is our own, and its traceback is logged too.
+        """
         if kind in self._logged_at:
             self._held[kind] = self._held.get(kind, 0) + 1
             return
         self._logged_at[kind] = time.monotonic()
-        log.warning("%s: %s", kind, detail, extra={"kind": kind})
+        level = logging.WARNING if error is None else logging.ERROR
+        log.log(level, "%s: %s", kind, detail, exc_info=error, extra={"kind": kind})
 
     def flush(self) -> None:
         """Log the counts that are due."""

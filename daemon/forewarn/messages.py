@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.core.alerts import Alert, AlertCleared, AlertRaised, AlertUpdated, Kind
+from forewarn.core.alerts import Alert, AlertChange, AlertCleared, AlertRaised, AlertUpdated, Kind
 from forewarn.core.deviations import STREAMS
 from forewarn.core.readings import Batch, Fleet, Floats, SeriesKey, SeriesState, status_name
 from forewarn.core.verdicts import Verdicts
@@ -21,7 +21,6 @@ ALERT_SCHEMA = "forewarn.alert/1"
 STATE_SCHEMA = "forewarn.state/1"
 FORECAST_SCHEMA = "forewarn.forecast/1"
 
-AlertChange = AlertRaised | AlertUpdated | AlertCleared
 _TYPES = {AlertRaised: "raised", AlertUpdated: "updated", AlertCleared: "cleared"}
 
 

@@ -26,6 +26,7 @@ from forewarn.core.readings import Batch, Fleet, Outcome, Slots, status_name
 from forewarn.core.records import Lost, Step, Tick
 from forewarn.core.verdicts import Verdicts
 from forewarn.errors import ForewarnError
+from forewarn.guard import Guard
 from forewarn.inbox import Inbox, Message
 from forewarn.intake import Intake
 from forewarn.ledger import Ledger
@@ -41,6 +42,7 @@ from forewarn.wiring import (
     broker_of,
     journal_of,
     model_signature,
+    overlaps,
     parts_of,
     server_tls,
     topics_of,
@@ -74,6 +76,7 @@ class Daemon:
         self._lock = threading.Lock()
         self._telemetry = Telemetry(version=__version__, fleet=self._fleet, max_devices=settings.metrics.max_devices)
         self._complaints = Complaints()
+        self._guard = Guard(self._complaints)
         self._take(settings, parts_of(settings, self._telemetry.inferred))
         self._model_file = self._model_file_next = model_signature(settings)
         self._feed = StateFeed(settings.publish.state_interval_s)
@@ -83,6 +86,7 @@ class Daemon:
             journal_of(settings),
             self._engine,
             self._telemetry,
+            self._guard,
             enters=enters,
             max_letters=settings.limits.max_queue,
         )
@@ -182,6 +186,8 @@ class Daemon:
         )
         self._telemetry.model_loaded(card, parts.forecaster.sha256)
         self._recorder = parts.recorder
+        for warning in overlaps(settings):
+            log.warning("%s", warning)
 
     def _watch_model(self) -> None:
         """Reload once the model file has changed and stays as it is."""
@@ -203,17 +209,19 @@ class Daemon:
 
     def _judge(self, batch: Batch, messages: Sequence[Message]) -> None:
         with self._lock:
-            verdicts = self._engine.ingest(batch)
+            verdicts = self._guard.ingest(self._engine, batch)
         self._n_series = max(self._n_series, int(verdicts.slot.max()) + 1)  # slots are given out in order
         self._telemetry.ingested(verdicts, self._clock.now() - batch.received_at)
         self._recorder.write(batch, verdicts)
         self._log_rejections(batch, verdicts)
-        self._ledger.enter(batch, messages, self._told(verdicts.events))
+        judged = verdicts.outcome != Outcome.FAILED
+        self._ledger.enter(batch if judged.all() else batch.some(judged), messages, self._told(verdicts.events))
         self._send_letters()
         if self._settings.publish.forecast:
             target = self._engine.card.target_index
             told = range(len(batch)) if batch.seed is None else np.flatnonzero(~batch.seed).tolist()
-            self._publish(self._phrases.forecast(batch, target, verdicts, row) for row in told)
+            attempt, phrase = self._guard.attempt, self._phrases.forecast
+            self._publish(attempt("telling a forecast", phrase, batch, target, verdicts, row) for row in told)
         moved = np.unique(verdicts.slot[verdicts.outcome <= Outcome.WARMING_UP])
         self._publish_states(moved)
 
@@ -265,14 +273,15 @@ class Daemon:
         now = self._clock.now()
         step = Tick(now, max(self._listening_since, self._clock.stepped_at))
         with self._lock:
-            events = self._engine.tick(*step)
+            events = self._guard.tick(self._engine, step)
         self._tell(step, (), events)
 
     def _lose(self, departures: Sequence[tuple[str, float]], messages: Sequence[Message]) -> None:
         """Some devices say that they are going."""
+        step = Lost(departures)
         with self._lock:
-            events = self._engine.lost(departures)
-        self._tell(Lost(departures), messages, events)
+            events = self._guard.lost(self._engine, step)
+        self._tell(step, messages, events)
 
     def _tell(self, step: Step, messages: Sequence[Message], events: Sequence[Event]) -> None:
         """Enter and send what came of a step that was no batch."""
@@ -294,9 +303,12 @@ class Daemon:
                     outgoing.append(self._phrases.no_state(event.series))
                 self._complaints.add("evicted", f"{event.series.device!r} gave its slot to a new series")
                 continue
-            self._feed.renew(event.alert.slot)
-            outgoing.append(self._phrases.alert(event))
             alert = event.alert
+            self._feed.renew(alert.slot)
+            message = self._guard.attempt("telling an alert", self._phrases.alert, event)
+            if message is None:
+                continue
+            outgoing.append(message)
             told = {"alert": alert.id, "kind": alert.kind, "device": alert.series.device, "metric": alert.series.metric}
             log.info("%s %s: %s", alert.kind, alert.id, self._phrases.sentence(event), extra=told)
         return outgoing
@@ -319,11 +331,14 @@ class Daemon:
         if len(due):
             fleet = self._engine.fleet(due)
             told = enumerate(due.tolist())
-            self._publish(self._phrases.state(fleet, row, self._engine.alerts(slot)) for row, slot in told)
+            attempt, phrase, alerts = self._guard.attempt, self._phrases.state, self._engine.alerts
+            self._publish(attempt("telling a state", phrase, fleet, row, alerts(slot)) for row, slot in told)
 
-    def _publish(self, outgoing: Iterable[Outgoing]) -> None:
+    def _publish(self, outgoing: Iterable[Outgoing | None]) -> None:
         n = 0
         for message in outgoing:
+            if message is None:
+                continue
             self._link.publish(message.topic, message.payload, qos=message.qos, retain=message.retain)
             n += 1
         self._telemetry.published(n)

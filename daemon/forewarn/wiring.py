@@ -67,6 +67,7 @@ def decoder_of(settings: Settings, card: ModelCard) -> Decoder:
         inputs_of(settings.inputs),
         card,
         max_payload_bytes=limits.max_payload_bytes,
+        own_prefix=settings.publish.prefix,
         units=settings.units,
         hold_s=limits.hold_s,
         max_devices=limits.max_devices,
@@ -76,6 +77,17 @@ def decoder_of(settings: Settings, card: ModelCard) -> Decoder:
 def topics_of(settings: Settings) -> list[str]:
     """The topic filters to subscribe to."""
     return [one.pattern.subscription for one in inputs_of(settings.inputs)]
+
+
+def overlaps(settings: Settings) -> list[str]:
+    """What to tell of inputs that forewarn's own topics match."""
+    prefix = settings.publish.prefix
+    return [
+        f"inputs.topic {one.topic!r} matches topics below {prefix}/ too, which forewarn publishes to: these are never "
+        "readings; a narrower topic, or another publish.prefix, saves sending them"
+        for one in settings.inputs
+        if TopicPattern(one.topic).reaches_below(prefix)
+    ]
 
 
 def model_signature(settings: Settings) -> tuple[int, int, int] | None:

@@ -105,6 +105,16 @@ def test_promtool_finds_nothing_to_say(source: Telemetry) -> None:
     assert (said.returncode, said.stdout, said.stderr) == (0, b"", b"")
 
 
+def test_counts_of_a_version_with_fewer_outcomes_go_on_and_add_up() -> None:
+    source = telemetry()
+    fewer = [5, 3, 1, 0, 0, 2]
+    source.take_counts(source.counts() | {"received": 11, "outcomes": fewer})
+    source.ingested(verdicts_of([Outcome.FAILED]), np.zeros(1))
+    assert value(source, "forewarn_readings_received_total") == total(source, "forewarn_readings_total") == 12
+    assert value(source, "forewarn_rejections_total", reason="duplicate") == 2
+    assert value(source, "forewarn_rejections_total", reason="failed") == 1
+
+
 # -- readings --------------------------------------------------------------------------------------------------------
 
 

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from forewarn.core.admissions import PROTECTED_S
 from forewarn.core.alerts import AlertCleared, AlertRaised, AlertUpdated, Kind, SeriesEvicted, Severity
 from forewarn.core.card import Calibration
-from forewarn.core.engine import PROTECTED_S, Engine
+from forewarn.core.engine import Engine
 from forewarn.core.ports import Forecast
 from forewarn.core.readings import Batch, Outcome, SeriesKey, SeriesState, status_name
 from forewarn.core.rules import Limits, Override, Rules, Threshold
@@ -75,7 +76,7 @@ def test_random_streams_have_every_outcome_and_every_change_in_them() -> None:
         verdicts = engine.ingest(batch(stream(seed, n=2000)))
         outcomes |= set(verdicts.outcome.tolist())
         told |= {(type(e), e.alert.kind) for e in verdicts.events if not isinstance(e, SeriesEvicted)}
-    assert outcomes == set(Outcome)
+    assert outcomes == set(Outcome) - {Outcome.FAILED}
     changes = (AlertRaised, AlertUpdated, AlertCleared)
     assert told == {
         (change, kind) for change in changes for kind in set(Kind) - {Kind.SILENT, Kind.ANOMALY, Kind.MULTIVARIATE}

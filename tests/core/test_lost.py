@@ -1,5 +1,7 @@
 """Devices that say that they are going are silent at once; the next reading ends it."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from forewarn.core.alerts import AlertCleared, AlertRaised, Event, Kind
@@ -25,7 +27,7 @@ def engine(rules: Rules | None = None, n: int = 8) -> Engine:
     return one
 
 
-def devices(events: list[Event]) -> list[str]:
+def devices(events: Sequence[Event]) -> list[str]:
     assert all(isinstance(event, AlertRaised) and event.alert.kind is Kind.SILENT for event in events)
     return [event.alert.series.device for event in events if isinstance(event, AlertRaised)]
 

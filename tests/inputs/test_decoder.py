@@ -294,6 +294,25 @@ def test_whatever_comes_is_readings_or_one_reason(topic: str, payload: bytes, re
         assert all(type(value) is float for value in values)
 
 
+# -- what forewarn publishes itself -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("retained", [False, True])
+def test_what_is_below_our_own_prefix_is_neither_a_reading_nor_rejected(retained: bool) -> None:
+    source = Decoder(
+        [Input(TopicPattern("#"), "json", device=("device",), metric="x", values={"": ("value",)}, retained="live")],
+        ONE,
+        max_payload_bytes=1000,
+        own_prefix="site/forewarn",
+    )
+    payload = b'{"device": "a", "value": 1}'
+    for topic in ("site/forewarn/gw/state/a/x", "site/forewarn/other/forecast/a/x", "site/forewarn/x"):
+        assert source.decode(topic, payload, retained) == ((), (), ())
+    for topic in ("site/forewarn", "site/forewarner/a", "site", "forewarn/gw/state/a/x"):
+        assert len(source.decode(topic, payload, retained).readings) == 1
+    assert "site/forewarn/x" not in source._routes
+
+
 # -- what is remembered of topics ------------------------------------------------------------------------------------
 
 

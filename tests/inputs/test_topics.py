@@ -96,6 +96,29 @@ def test_a_topic_gives_the_levels_that_wildcards_stand_for(pattern: str, topic: 
     assert match.rest == rest
 
 
+@pytest.mark.parametrize(
+    ("pattern", "reaches"),
+    [
+        ("#", True),
+        ("site/#", True),
+        ("site/forewarn/#", True),
+        ("+/+/{device}/{metric}", True),
+        ("site/forewarn/{device}", True),
+        ("site/{device}/{metric}", True),
+        ("{device}/{metric}", False),
+        ("site/forewarn", False),
+        ("site/{device}/x/#", True),
+        ("site/sensors/{device}/{metric}", False),
+        ("sites/#", False),
+    ],
+)
+def test_a_pattern_reaches_below_a_prefix_where_a_topic_there_matches(pattern: str, reaches: bool) -> None:
+    source = TopicPattern(pattern)
+    assert source.reaches_below("site/forewarn") == reaches
+    topics = [f"site/forewarn/{rest}" for rest in ("gw", "gw/status", "x/y", "x", "gw/state/a/b")]
+    assert any(source.match(topic) is not None for topic in topics) == reaches
+
+
 def test_a_pattern_subscribes_with_wildcards_for_its_names() -> None:
     assert TopicPattern("a/{device}/+/{metric}/#").subscription == "a/+/+/+/#"
 

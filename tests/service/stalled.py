@@ -23,7 +23,7 @@ def stalls(whole: Callable[..., Any], trigger: Path) -> Callable[..., Any]:
 if __name__ == "__main__":
     name, trigger = sys.argv[1], Path(sys.argv[2])
     if name == "engine":
-        Engine.ingest = stalls(Engine.ingest, trigger)  # type: ignore[method-assign]  # that is what this is for
+        Engine.judge = stalls(Engine.judge, trigger)  # type: ignore[method-assign]  # that is what this is for
     elif name == "network":
         link.MqttLink._serve = stalls(link.MqttLink._serve, trigger)  # type: ignore[method-assign]  # the same
     else:

@@ -150,9 +150,8 @@ class Telemetry(Collector):
             return
         with self._lock:
             self._received, self._evicted = int(counts["received"]), int(counts["evicted"])
-            outcomes = [int(n) for n in counts["outcomes"]]
-            if len(outcomes) == len(self._outcomes):
-                self._outcomes = np.array(outcomes, np.int64)
+            outcomes = [int(n) for n in counts["outcomes"]][: len(self._outcomes)]
+            self._outcomes[: len(outcomes)] = outcomes  # a version with fewer had the same first ones
             self._rejected |= {r: int(counts["rejected"].get(r.value, 0)) for r in self._rejected}
             known = {tuple(map(str, labels)): labels for labels in self._events}
             for *labels, n in counts["events"]:

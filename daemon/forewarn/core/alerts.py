@@ -145,7 +145,8 @@ class SeriesEvicted:
 ABOUT = ("limit", "conversion", "feature", "stream", "observed", "usual", "since_at", "once_in_months")
 """The fields that say what an alert is about: at its end they are those of the last message before."""
 
-Event = AlertRaised | AlertUpdated | AlertCleared | SeriesEvicted
+AlertChange = AlertRaised | AlertUpdated | AlertCleared
+Event = AlertChange | SeriesEvicted
 
 
 def alert_id(series: SeriesKey, kind: Kind, raised_at: float) -> str:
@@ -155,34 +156,34 @@ def alert_id(series: SeriesKey, kind: Kind, raised_at: float) -> str:
 
 
 class AlertBook:
-    """The active alerts of all series. Rare things, so plain objects; the engine keeps masks beside it."""
+    """The active alerts of all series. Rare things, so plain objects; the engine keeps masks beside it.
+
+    What an event would be is asked first; only `take` changes anything.
+    """
 
     def __init__(self) -> None:
         """Start with none."""
         self._active: dict[tuple[int, Kind], Alert] = {}
 
-    def observe(self, alert: Alert) -> AlertRaised | AlertUpdated:
-        """Raise an alert, or bring the active one of the same series and kind up to date.
+    def observed(self, alert: Alert) -> AlertRaised | AlertUpdated:
+        """An alert is raised, or the active one of the same series and kind brought up to date.
 
         The id, the time of the raise and the highest severity of an active one are kept.
         """
-        place = (alert.slot, alert.kind)
-        before = self._active.get(place)
+        before = self._active.get((alert.slot, alert.kind))
         if before is None:
-            self._active[place] = alert
             return AlertRaised(alert)
         severity = max(before.severity, alert.severity, key=list(Severity).index)
-        self._active[place] = replace(
-            alert, id=before.id, raised_at=before.raised_at, severity=severity, sequence=before.sequence + 1
+        return AlertUpdated(
+            replace(alert, id=before.id, raised_at=before.raised_at, severity=severity, sequence=before.sequence + 1)
         )
-        return AlertUpdated(self._active[place])
 
-    def clear(self, alert: Alert) -> AlertCleared:
-        """End the active alert of the same series and kind; `alert` says how things stand now.
+    def cleared(self, alert: Alert) -> AlertCleared:
+        """The active alert of the same series and kind ends; `alert` says how things stand now.
 
         Kept beside the id, the time of the raise and the severity: what it was about.
         """
-        before = self._active.pop((alert.slot, alert.kind))
+        before = self._active[alert.slot, alert.kind]
         kept = {name: getattr(before, name) for name in ("id", "raised_at", "severity", *ABOUT)}
         return AlertCleared(replace(alert, **kept, sequence=before.sequence + 1))
 
@@ -190,11 +191,17 @@ class AlertBook:
         """The active alert of this kind as it was last told."""
         return self._active.get((slot, kind))
 
-    def forget(self, slot: int) -> list[AlertCleared]:
-        """End every alert of a slot as it stands."""
-        places = [place for place in self._active if place[0] == slot]
-        ended = [self._active.pop(place) for place in places]
-        return [AlertCleared(replace(alert, sequence=alert.sequence + 1)) for alert in ended]
+    def ended(self, slot: int) -> list[AlertCleared]:
+        """Every alert of a slot ends as it stands."""
+        return [AlertCleared(replace(alert, sequence=alert.sequence + 1)) for alert in self.of(slot)]
+
+    def take(self, event: AlertChange) -> None:
+        """It happened."""
+        place = (event.alert.slot, event.alert.kind)
+        if isinstance(event, AlertCleared):
+            del self._active[place]
+        else:
+            self._active[place] = event.alert
 
     def of(self, slot: int) -> list[Alert]:
         """The active alerts of a slot."""

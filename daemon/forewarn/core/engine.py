@@ -5,7 +5,8 @@ Rules that hold here:
 - Deterministic: time is an argument, and the verdicts on a series follow from its readings in their order alone, to
   the bit, however they were cut into batches and whatever other series were among them.
 - Score first, learn after: a reading is judged against the forecast that was made before it came.
-- A reading that is rejected changes nothing.
+- A reading that is rejected changes nothing. So does one that is not judged because something unforeseen is raised:
+  what may fail works on copies, and what is written at the end cannot.
 - A seed is the first reading of its series or is rejected; it takes nobody's slot, and no alert begins with it.
 - Within a batch, the first readings of all series are judged together, then the second ones, and so on; each such
   round asks the forecaster once.
@@ -17,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.core import bands, cadences, faults, limits, windows
-from forewarn.core.alerts import OF_JUDGES, Alert, AlertBook, Event, Kind, SeriesEvicted
+from forewarn.core.admissions import Admissions
+from forewarn.core.alerts import OF_JUDGES, Alert, AlertBook, AlertChange, Kind
 from forewarn.core.judges import BIT, LEAD_COLUMNS, Arrivals, Findings, Judges
 from forewarn.core.ports import Forecaster
-from forewarn.core.readings import Batch, Fleet, Outcome, SeriesKey, SeriesState, Slots
+from forewarn.core.readings import Batch, Fleet, Floats, Outcome, SeriesKey, SeriesState, Slots
 from forewarn.core.rules import Rules
 from forewarn.core.slots import Column, Registry, State, Table
 from forewarn.core.snapshot import Snapshot
@@ -28,12 +30,6 @@ from forewarn.core.telling import LAST, Teller
 from forewarn.core.verdicts import Verdicts
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
-
-PROTECTED_S = 86_400.0
-"""How long a series that filled its window keeps its slot against newcomers, in seconds since its last reading."""
-
-
-_Told = tuple[int, Event]  # the row of the reading that an event came with
 
 
 class Engine:
@@ -49,19 +45,44 @@ class Engine:
         self._book = AlertBook()
         nan = Column(np.float64, (), np.nan)
         self._table = Table(*self._judges.columns, dict.fromkeys(LAST, nan))
+        self._admissions = Admissions(self._registry, self._table, self._book, self.card.n_step)
         features = [feature.name for feature in self.card.features]
-        self._teller = Teller(self._book, self._table, self._registry, features, rules.update_every_s)
+        self._teller = Teller(self._book, self._registry, features, rules.update_every_s)
 
     # -- readings ---------------------------------------------------------------------------------------------------
 
     def ingest(self, batch: Batch) -> Verdicts:
         """Judge readings and learn from them."""
         verdicts = Verdicts.blank(len(batch))
-        usable = self._screen(batch, verdicts.outcome)
-        told: list[_Told] = []
+        self.judge(batch, np.arange(len(batch)), verdicts)
+        return verdicts
+
+    def judge(self, batch: Batch, rows: Slots, verdicts: Verdicts) -> None:
+        """Judge some readings of a batch, in their order, and learn from them.
+
+        Whatever should be raised, no reading is judged by half: of those that are `Outcome.FAILED` afterwards, as all
+        are at first, the engine knows nothing. They may be given again, together or apart.
+
+        Args:
+            batch: of the readings.
+            rows: which of them.
+            verdicts: on the batch, to be filled in.
+        """
+        self._screen(batch, verdicts.outcome)
+        try:
+            self._judge_all(batch, rows[verdicts.outcome[rows] == Outcome.FAILED], verdicts)
+        except BaseException:
+            self._admissions.take_back()
+            # Retained ones may have been rejected for the sake of a series that is not there any more.
+            verdicts.outcome[rows[verdicts.outcome[rows] == Outcome.RETAINED]] = Outcome.FAILED
+            verdicts.slot[verdicts.outcome == Outcome.FAILED] = -1
+            verdicts.told[:] = [pair for pair in verdicts.told if verdicts.outcome[pair[0]] != Outcome.FAILED]
+            raise
+
+    def _judge_all(self, batch: Batch, rows: Slots, verdicts: Verdicts) -> None:
         pending: list[int] = []
         seeds = None if batch.seed is None else batch.seed.tolist()
-        for row in usable.tolist():
+        for row in rows.tolist():
             key = batch.keys[row]
             slot = self._registry.slots.get(key)
             if seeds is not None and seeds[row] and (slot is not None or self._registry.full):
@@ -69,39 +90,22 @@ class Engine:
                 continue
             if slot is None:
                 if self._registry.full:
-                    self._judge(batch, pending, verdicts, told)
+                    self._judge(batch, pending, verdicts)
                     pending = []
-                slot, evicted = self._admit(key, float(batch.received_at[row]))
-                told.extend((row, event) for event in evicted)
+                slot, evicted = self._admissions.admit(key, float(batch.received_at[row]))
+                self._set_rules(slot, key)
+                verdicts.told.extend((row, event) for event in evicted)
             verdicts.slot[row] = slot
             pending.append(row)
-        self._judge(batch, pending, verdicts, told)
-        verdicts.events.extend(event for _, event in sorted(told, key=lambda pair: pair[0]))
-        return verdicts
+        self._judge(batch, pending, verdicts)
 
-    def _screen(self, batch: Batch, outcome: NDArray[np.uint8]) -> NDArray[np.intp]:
-        """Reject what no series can use, and return the rows that are left."""
+    def _screen(self, batch: Batch, outcome: NDArray[np.uint8]) -> None:
+        """Reject what no series can use."""
         largest = np.abs(batch.values).max(axis=1)
         finite = np.isfinite(largest) & np.isfinite(batch.at)
         outcome[largest > _FLOAT32_MAX] = Outcome.OUT_OF_RANGE
         outcome[batch.at > batch.received_at + self.rules.max_future_s] = Outcome.FROM_FUTURE
         outcome[~finite] = Outcome.NOT_FINITE
-        return np.flatnonzero(outcome == Outcome.WARMING_UP)
-
-    def _admit(self, key: SeriesKey, now: float) -> tuple[int, list[Event]]:
-        """A slot for a new series, and what the one that had it leaves behind."""
-        events: list[Event] = []
-        if self._registry.full:
-            slot = self._longest_silent(now)
-            events.extend(self._book.forget(slot))
-            events.append(SeriesEvicted(self._registry.replace(slot, key), slot))
-            self._table.reset(slot)
-        else:
-            slot = self._registry.add(key)
-            if slot >= self._table.rows:
-                self._table.grow(min(2 * self._table.rows, self._registry.cap))
-        self._set_rules(slot, key)
-        return slot, events
 
     def _set_rules(self, slot: int, key: SeriesKey) -> None:
         threshold = self.rules.threshold_of(key, self.card.calibration.threshold_errors)
@@ -110,19 +114,13 @@ class Engine:
         limits.set_limits(self._table, slot, self.rules.limits_of(key))
         self._table["convertible"][slot] = self.rules.unit_change and key.metric not in self.rules.other_units
 
-    def _longest_silent(self, now: float) -> int:
-        n = self._registry.cap
-        heard_at = self._table["received_at"][:n]
-        keeps = (self._table["filled"][:n] >= self.card.n_step) & (heard_at > now - PROTECTED_S)
-        candidates = np.flatnonzero(~keeps) if not keeps.all() else np.arange(n)
-        return int(candidates[np.argmin(heard_at[candidates])])
-
-    def _judge(self, batch: Batch, rows: list[int], verdicts: Verdicts, told: list[_Told]) -> None:
+    def _judge(self, batch: Batch, rows: list[int], verdicts: Verdicts) -> None:
         chosen = np.asarray(rows, np.int64)
         for nth in _rounds(verdicts.slot[chosen]):
-            self._round(batch, chosen[nth], verdicts, told)
+            self._round(batch, chosen[nth], verdicts)
+            self._admissions.settle()
 
-    def _round(self, batch: Batch, rows: Slots, verdicts: Verdicts, told: list[_Told]) -> None:
+    def _round(self, batch: Batch, rows: Slots, verdicts: Verdicts) -> None:
         """Judge readings of distinct series."""
         slots, at = verdicts.slot[rows], batch.at[rows]
         state = self._table.take(slots)
@@ -146,19 +144,18 @@ class Engine:
         found = self._judges.judge(state, readings)
         if batch.seed is not None:
             found.silence(batch.seed[rows])
+        outcome = np.where(found.warm, Outcome.SCORED, Outcome.WARMING_UP)
         self._write(state, found, rows, verdicts)
-        before = state["active"].copy()
-        after = np.zeros(len(rows), np.int64)
-        for kind, ruling in found.rulings.items():
-            after |= ruling.active * BIT[kind]
-        state["active"] = after
+        told = self._tell(state, found, slots, started_at)
+
         self._table.put(slots, state)
-        for i in np.flatnonzero(before | after).tolist():
-            events = self._teller.tell(int(slots[i]), i, found.rulings, float(started_at[i]))
-            told.extend((int(rows[i]), event) for event in events)
+        for _, event in told:
+            self._book.take(event)
+        verdicts.told.extend((int(rows[i]), event) for i, event in told)
+        verdicts.outcome[rows] = outcome
 
     def _write(self, state: State, found: Findings, rows: Slots, verdicts: Verdicts) -> None:
-        """What was found, into the verdicts and as the series' last."""
+        """What was found, as the series' last and into the verdicts; it counts once the outcome is there too."""
         state["score"] = found.score
         for name in ("expected", "lower", "upper", "residual"):
             state[name] = getattr(found.expectation, name)
@@ -166,13 +163,25 @@ class Engine:
             getattr(verdicts, name)[rows] = state[name]
         verdicts.anomaly_score[rows] = found.anomaly_score
         verdicts.threshold[rows] = found.threshold
-        verdicts.outcome[rows[found.warm]] = Outcome.SCORED
         judged = [found.rulings[kind].active for kind in OF_JUDGES if kind in found.rulings]
         verdicts.alert[rows] = np.any(judged, axis=0)
 
+    def _tell(self, state: State, found: Findings, slots: Slots, started_at: Floats) -> list[tuple[int, AlertChange]]:
+        """What changes in the alerts, each with the reading's place in the round."""
+        before = state["active"].copy()
+        after = np.zeros(len(slots), np.int64)
+        for kind, ruling in found.rulings.items():
+            after |= ruling.active * BIT[kind]
+        state["active"] = after
+        return [
+            (i, event)
+            for i in np.flatnonzero(before | after).tolist()
+            for event in self._teller.tell(int(slots[i]), state, i, found.rulings, float(started_at[i]))
+        ]
+
     # -- time -------------------------------------------------------------------------------------------------------
 
-    def tick(self, now: float, listening_since: float) -> list[Event]:
+    def tick(self, now: float, listening_since: float) -> list[AlertChange]:
         """Find the series that are silent.
 
         Args:
@@ -185,11 +194,10 @@ class Engine:
         age = now - np.maximum(table["received_at"][:n], listening_since)
         silent = faults.silent(table, age, self.rules)
         new = silent[(table["active"][silent] & BIT[Kind.SILENT]) == 0]
-        table["active"][new] |= BIT[Kind.SILENT]
-        threshold = faults.silence_limit(table, n, self.rules)
-        return [self._teller.silent(slot, float(threshold[slot]), now) for slot in new.tolist()]
+        limit = faults.silence_limit(table, n, self.rules)
+        return self._silence(new, limit[new], np.full(len(new), now))
 
-    def lost(self, departures: Sequence[tuple[str, float]]) -> list[Event]:
+    def lost(self, departures: Sequence[tuple[str, float]]) -> list[AlertChange]:
         """Take the word of devices that are going, or of who speaks for them: their series are silent from now on.
 
         A name speaks for every device below it as well: `plug` for `plug:probe`.
@@ -199,16 +207,26 @@ class Engine:
         """
         if not self.rules.silent:
             return []
-        told = dict(departures)
-        table, events = self._table, []
-        threshold = faults.silence_limit(table, len(self._registry.keys), self.rules)
-        for slot, key in enumerate(self._registry.keys):
-            at = max((told[name] for name in _above(key.device) if name in told), default=-np.inf)
-            silence = at - float(table["received_at"][slot])
-            if silence >= 0 and not table["active"][slot] & BIT[Kind.SILENT]:
-                table["active"][slot] |= BIT[Kind.SILENT]
-                limit = min(float(threshold[slot]), max(self.rules.silent_min_s, silence))
-                events.append(self._teller.silent(slot, limit, at))
+        told, keys, table = dict(departures), self._registry.keys, self._table
+        n = len(keys)
+        word = (max((told[name] for name in _above(key.device) if name in told), default=-np.inf) for key in keys)
+        said_at = np.fromiter(word, np.float64, n)
+        silence = said_at - table["received_at"][:n]
+        new = np.flatnonzero((silence >= 0) & ((table["active"][:n] & BIT[Kind.SILENT]) == 0))
+        limit = np.minimum(faults.silence_limit(table, n, self.rules), np.maximum(self.rules.silent_min_s, silence))
+        return self._silence(new, limit[new], said_at[new])
+
+    def _silence(self, slots: Slots, limit: Floats, at: Floats) -> list[AlertChange]:
+        """These series are silent as of the times `at`, `limit` seconds being the most to expect of them."""
+        if not len(slots):
+            return []
+        state = self._table.take(slots)
+        events = [
+            self._teller.silent(slot, state, i, float(limit[i]), float(at[i])) for i, slot in enumerate(slots.tolist())
+        ]
+        self._table["active"][slots] |= BIT[Kind.SILENT]
+        for event in events:
+            self._book.take(event)
         return events
 
     # -- views ------------------------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ class Outcome(IntEnum):
     DUPLICATE = 5
     OUT_OF_ORDER = 6
     RETAINED = 7
+    FAILED = 8
 
 
 class Rejection(StrEnum):
@@ -48,6 +49,7 @@ class Rejection(StrEnum):
     DUPLICATE = "duplicate"  # the same time as the last reading of its series
     OUT_OF_ORDER = "out_of_order"  # an earlier time than the last reading of its series
     RETAINED = "retained"  # an old reading that the broker kept, of a known series or where none is wanted
+    FAILED = "failed"  # while it was decoded or judged, something went wrong in forewarn itself
     # Decided while decoding, from the message alone.
     NO_ROUTE = "no_route"  # no input's topic pattern matches
     TOO_LARGE = "too_large"  # longer than limits.max_payload_bytes
@@ -92,6 +94,12 @@ class Batch:
     def __len__(self) -> int:
         """Number of readings."""
         return len(self.keys)
+
+    def some(self, chosen: Mask) -> "Batch":
+        """Those of these rows."""
+        keys = [self.keys[row] for row in np.flatnonzero(chosen).tolist()]
+        seed = None if self.seed is None else self.seed[chosen]
+        return Batch(keys, self.at[chosen], self.received_at[chosen], self.values[chosen], seed)
 
 
 class SeriesState(IntEnum):

@@ -3,8 +3,7 @@
 Rules that hold here:
 
 - Everything the engine knows of a series is one row of a `Table`; a slot is the row's number.
-- Columns grow by doubling up to the cap. At the cap a new series takes the slot of the one that has been silent for
-  longest; series that filled their window are spared while they are alive, so a flood of made-up names evicts itself.
+- Columns grow by doubling up to the cap. What a new series gets is in admissions.py.
 """
 
 from collections.abc import Iterable, Mapping
@@ -139,6 +138,10 @@ class Registry:
         self.keys.append(key)
         self.slots[key] = slot
         return slot
+
+    def drop_last(self) -> None:
+        """Forget the series that was added last."""
+        del self.slots[self.keys.pop()]
 
     def replace(self, slot: int, key: SeriesKey) -> SeriesKey:
         """Give a slot to another series and return the one that had it."""

@@ -2,8 +2,10 @@
 
 Rules that hold here:
 
-- A message becomes readings, rejections or neither where it is no reading by design; nothing a device sends raises
-  past `decode` but `PayloadError`.
+- A message becomes readings, rejections or neither where it is no reading by design, as what forewarn itself publishes,
+  this one or another; nothing a device sends raises past `decode` but `PayloadError`.
+- A message of several series that has only some of their values becomes the readings that are there, and one rejection
+  for each that is not.
 - What a topic means is looked up once and remembered, for a bounded number of short topics. A rejection is not: names
   that are made up cost time, but neither memory nor what is remembered of real devices.
 - A model with one feature judges each metric as a series of its own. A model with several judges a device; the series
@@ -71,6 +73,7 @@ class Decoder:
         card: ModelCard,
         *,
         max_payload_bytes: int,
+        own_prefix: str | None = None,
         units: Mapping[str, str] | None = None,
         hold_s: float = 900.0,
         max_devices: int = 10_000,
@@ -78,14 +81,16 @@ class Decoder:
         """Read messages of these inputs; the first whose pattern matches a topic has it.
 
         Args:
-            inputs: in order.
+            inputs: in the order in which they are asked.
             card: of the model.
             max_payload_bytes: a longer payload is rejected.
+            own_prefix: below which topics are those that forewarn publishes to.
             units: that readings of a metric are wanted in, where it is a temperature; the model's or °C otherwise.
             hold_s: for how long the last value of a feature counts that comes in messages of its own.
             max_devices: that are remembered for that.
         """
         self._sources = tuple(_Source(one, DIALECTS[one.dialect].make(one), _wants(one.metrics)) for one in inputs)
+        self._own = None if own_prefix is None else f"{own_prefix}/"
         features = {feature.name: feature.unit for feature in card.features}
         self._units = {**features, **(units or {})}
         self._usual_unit = card.unit or "°C"
@@ -109,7 +114,11 @@ class Decoder:
         Raises:
             PayloadError: with the one reason why there is no reading.
         """
-        route = self._routes.get(topic) or self._learn(topic)
+        route = self._routes.get(topic)
+        if route is None:
+            if self._own is not None and topic.startswith(self._own):
+                return _NOTHING
+            route = self._learn(topic)
         if len(payload) > self._most:
             raise PayloadError(Rejection.TOO_LARGE, f"{len(payload)} bytes, limits.max_payload_bytes is {self._most}")
         if route.read is None:

@@ -100,6 +100,16 @@ class TopicPattern:
         """The levels of a topic that matches from the first one on that the pattern leaves open."""
         return topic.text.split("/")[self._base :]
 
+    def reaches_below(self, prefix: str) -> bool:
+        """Whether it matches any topic that has more levels than those of `prefix`, and begins with them."""
+        levels = prefix.split("/")
+        for wanted, level in zip(self._levels, levels, strict=False):
+            if wanted == "#":
+                return True
+            if wanted not in ("+", level):
+                return False
+        return len(self._levels) > len(levels)
+
 
 def checked_name(name: str) -> str:
     """The name of a device or metric as it is, where it can be part of a topic.
