@@ -34,8 +34,9 @@ def test_a_prefix_of_several_levels_is_the_device() -> None:
     )
     assert said(source, "home/cellar/cold/status", b"offline") == (Presence("cellar:cold", online=False),)
     other = ("cold/debug", "cold/text_sensor/temperature/state", "cold/sensor/temperature/command")
-    for topic in (*other, "sensor/temperature/state", "status"):
+    for topic in (*other, "sensor/temperature/state"):
         assert said(source, f"home/{topic}", b"4") == ()
+    assert said(source, "home/status", b"offline") == ()
 
 
 def test_fahrenheit_is_said_by_the_input() -> None:

@@ -38,6 +38,8 @@ VECTORS = (
     Vector("homie/cellar/fridge/door/$datatype", b"boolean"),
     Vector("homie/cellar/fridge/door", b"false"),
     Vector("homie/$broadcast/alert", b"4"),
+    Vector("homie/$broadcast/outside/temperature", b"4"),
+    Vector("homie/$broadcast/outside/temperature", b"4"),
     Vector("homie", b""),
     # FOUR: the life of a device
     Vector("homie/cellar/$state", b"init"),

@@ -61,6 +61,7 @@ VECTORS = (
     Vector("zigbee2mqtt/fridge/set", b'{"temperature":4}'),
     Vector("zigbee2mqtt/fridge/set/temperature", b"4"),
     Vector("zigbee2mqtt/fridge/get", b'{"temperature":""}'),
+    Vector("zigbee2mqtt/fridge/get/temperature", b""),
     Vector("zigbee2mqtt", b'{"temperature":4}'),
 )
 
