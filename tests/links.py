@@ -10,7 +10,7 @@ import pytest
 
 from forewarn.adapters.mqtt.link import LastWill, MqttLink
 from forewarn.adapters.mqtt.session import Broker
-from forewarn.inbox import Message
+from forewarn.inbox import Inbox, Message
 from tests.brokers import MISSING_MOSQUITTO, Amqtt, Mosquitto, mosquitto_path
 
 Version = Literal["5", "3.1.1"]
@@ -37,6 +37,7 @@ class Links:
         protocol: Version = "5",
         name: str = "link",
         waiting: int = 1000,
+        inbox: Inbox | None = None,
         **of_broker: Any,  # noqa: ANN401 - any field of Broker
     ) -> MqttLink:
         made = MqttLink(
@@ -47,6 +48,7 @@ class Links:
             last_will=LastWill(f"{name}/status", "offline"),
             max_unacknowledged=waiting,
             max_payload_bytes=MOST,
+            inbox=inbox,
         )
         self._made.append(made)
         return made

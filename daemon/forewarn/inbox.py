@@ -5,7 +5,8 @@ Rules that hold here:
 - At most `most` messages and `MOST_BYTES` of payloads wait. What is too much at QoS 0 is dropped, by the operator's
   policy, and counted.
 - A message of QoS 1 is never dropped: it is not acknowledged before it was worked on, so a broker stops sending once
-  enough of them are under way. Should one not, the inbox is `full` and nothing more is read.
+  enough of them are under way (MQTT 5: at most as many as may wait). Should one not, the inbox is `full` and nothing
+  more is read.
 - What is kept keeps its order.
 """
 
@@ -46,12 +47,13 @@ class Inbox:
     """A queue of messages.
 
     Attributes:
+        most: how many may wait.
         dropped: how many were, since the start.
     """
 
     def __init__(self, most: int, drop: Drop = "oldest") -> None:
         """Start with none."""
-        self._most = most
+        self.most = most
         self._oldest_goes = drop == "oldest"
         self._messages: dict[int, Message] = {}  # by the number of their arrival, which is their order
         self._droppable: deque[int] = deque()  # of QoS 0; some of them may be gone
@@ -100,7 +102,7 @@ class Inbox:
             self._n_bytes -= len(self._messages.pop(number).payload)
 
     def _over(self, times: int) -> bool:
-        return len(self._messages) > times * self._most or self._n_bytes > times * MOST_BYTES
+        return len(self._messages) > times * self.most or self._n_bytes > times * MOST_BYTES
 
     def _drop(self) -> None:
         number = self._droppable.popleft() if self._oldest_goes else self._droppable.pop()

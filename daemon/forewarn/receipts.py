@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from forewarn.inbox import Message
 
 MOST = 8192
-"""Messages that are remembered: more than can be under way, see `session.RECEIVE_MAXIMUM`."""
+"""Messages that are remembered: more than can be under way, see `session.RECEIVE_MOST`."""
 _FORMAT = struct.Struct("<H8s")
 
 

@@ -406,7 +406,9 @@ class LimitSettings(_Section):
         "of several features.",
     )
     max_inbox: Count = Field(
-        default=20_000, description="Messages that may wait to be worked on; at QoS 0 further ones cost others."
+        default=20_000,
+        description="Messages that may wait to be worked on. At QoS 0 further ones cost others, at QoS 1 the broker "
+        "keeps them back: with MQTT 5 it has no more than so many under way, and never more than 4,096.",
     )
     drop: Literal["oldest", "newest"] = Field(default="oldest", description="Which message of QoS 0 goes then.")
     max_queue: Count = Field(

@@ -1,5 +1,6 @@
 """The link and the plain client with a broker that says what no real one does."""
 
+import contextlib
 import itertools
 import random
 import threading
@@ -20,7 +21,7 @@ from forewarn.demo.broker import HOST, free_port
 from forewarn.inbox import Inbox
 from tests import raw_broker as raw
 from tests.brokers import Mosquitto
-from tests.links import Links, Version, address, busy, connected, lines, turning
+from tests.links import Links, Version, address, busy, connected, lines, own, turning
 from tests.raw_broker import Peer, RawBroker
 
 # -- the bytes of a connection --------------------------------------------------------------------------------------
@@ -298,6 +299,40 @@ def test_an_inbox_that_is_given_is_the_one_that_is_used() -> None:
     )
     assert link.inbox is inbox
     link.close(0.0)
+
+
+@pytest.mark.parametrize(("most", "said"), [(7, 7), (20_000, 4096)])
+def test_a_broker_is_told_how_many_messages_may_be_under_way(most: int, said: int, link: Links) -> None:
+    found: list[int] = []
+
+    def script(peer: Peer) -> None:
+        properties = peer.expect(raw.CONNECT).body[10:]  # after name, version, flags and keepalive (section 3.1.2)
+        assert properties[0] == 1 + 2
+        assert properties[1] == 0x21  # Receive Maximum
+        found.append(int.from_bytes(properties[2:4], "big"))
+        peer.linger()
+
+    with RawBroker(script) as broker:
+        turning(link(broker, inbox=Inbox(most)), lambda _: bool(found))
+    assert found == [said]
+
+
+def test_mosquitto_has_no_more_under_way_than_may_wait(link: Links) -> None:
+    """Until the first acknowledgement: version 2.0.11 forgets it then, whoever the client is."""
+    broker = own("mosquitto")
+    with contextlib.closing(broker):
+        broker.start()
+        mine = connected(link(broker, inbox=Inbox(5)))
+        mine._at_once = 1
+        with MqttClient(address(broker)) as client:
+            for i in range(60):
+                client.publish("in/x", str(i), qos=1)
+            client.flush()
+        time.sleep(0.1)
+        messages = turning(mine, bool)
+        assert len(messages) + len(mine.inbox) == 5
+        messages += turning(mine, lambda more: len(messages) + len(more) == 60)
+    assert [message.payload for message in messages] == [str(i).encode() for i in range(60)]
 
 
 def test_less_is_handed_over_at_once_where_the_work_on_it_takes_long(link: Links) -> None:

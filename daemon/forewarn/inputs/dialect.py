@@ -107,16 +107,10 @@ class Dialect(Protocol):
 def joined(*levels: str) -> str:
     """One name from several, such as the levels of a topic: no two lists of names give the same one.
 
-    `kitchen`, `fridge` is `kitchen:fridge`. A colon or per cent sign inside a level is written `%3A` or `%25`.
+    `kitchen`, `fridge` is `kitchen:fridge`. A colon or per cent sign inside a level is written `%3A` or `%25`. The name of
+    a list begins with that of its first levels and a colon.
     """
-    if len(levels) == 1:
-        return levels[0]
     return ":".join(level.replace("%", "%25").replace(":", "%3A") for level in levels)
-
-
-def parent(*levels: str) -> str:
-    """The name of what has others joined below it: the name of each of them begins with this one and a colon."""
-    return joined(*levels, "").removesuffix(":")
 
 
 def presence(device: str, payload: bytes, *, online: bytes, offline: bytes) -> tuple[Presence, ...]:

@@ -10,7 +10,7 @@ Rules that hold here:
 
 from functools import partial
 
-from forewarn.inputs.dialect import Input, Presence, Reader, Sample, parent, presence
+from forewarn.inputs.dialect import Input, Presence, Reader, Sample, joined, presence
 from forewarn.inputs.number import parse_number
 from forewarn.inputs.topics import Topic
 
@@ -26,9 +26,9 @@ class Esphome:
         """A reader of a sensor or of the node's birth and last will."""
         match self._below(topic):
             case [*node, "sensor", sensor, "state"] if node:
-                return partial(_state, parent(*node), sensor)
+                return partial(_state, joined(*node), sensor)
             case [*node, "status"] if node:
-                return partial(_status, parent(*node))
+                return partial(_status, joined(*node))
         return None
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from forewarn.core.readings import SeriesKey
-from forewarn.inputs.dialect import Input, Presence, Reader, Sample, joined, parent
+from forewarn.inputs.dialect import Input, Presence, Reader, Sample, joined
 from forewarn.inputs.json_paths import parse_json
 from forewarn.inputs.remembered import Remembered
 from forewarn.inputs.topics import Topic, checked_name, series
@@ -39,7 +39,7 @@ class Homie:
         levels = self._below(topic)
         match levels[1:] if levels[:1] == ["5"] else levels:
             case [device, "$state"]:
-                return partial(self._state, parent(device))
+                return partial(self._state, joined(device))
             case [device, "$description"]:
                 return partial(self._description, device)
             case [device, node, name, "$unit"]:
@@ -75,8 +75,8 @@ class Homie:
                 self._units[key] = unit[:_MAX_UNIT] if isinstance(unit, str) else ""
         root = document.get("root") if isinstance(document, dict) else None
         if isinstance(root, str):
-            child = checked_name(parent(device))
-            self._roots[child] = checked_name(parent(root))
+            child = checked_name(joined(device))
+            self._roots[child] = checked_name(joined(root))
             if not self._there(child):
                 yield Presence(child, online=False)
 

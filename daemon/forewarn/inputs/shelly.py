@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from forewarn.inputs.dialect import NO_TEMPERATURE, Input, Presence, Reader, Sample, joined, parent, presence
+from forewarn.inputs.dialect import NO_TEMPERATURE, Input, Presence, Reader, Sample, joined, presence
 from forewarn.inputs.json_paths import measured, parse_json
 from forewarn.inputs.number import parse_number
 from forewarn.inputs.remembered import Remembered
@@ -41,7 +41,7 @@ class Shelly:
         levels = self._below(topic)
         match levels:
             case [*device, "online"] if device:
-                return partial(_online, parent(*device))
+                return partial(_online, joined(*device))
             case [*device, "events", "rpc"] if device:
                 return partial(self._notification, device)
             case [*device, "status", component] if device:
@@ -54,13 +54,13 @@ class Shelly:
             return
         components = frame.get("params")
         if isinstance(components, dict):
-            self._notifying[checked_name(parent(*device))] = True
+            self._notifying[checked_name(joined(*device))] = True
             at = trusted_seconds(components.get("ts"))
             for name, fields in components.items():
                 yield from _component(device, name, fields, at)
 
     def _status(self, device: list[str], component: str, payload: bytes, _properties: bytes) -> Iterator[Sample]:
-        if parent(*device) not in self._notifying:
+        if joined(*device) not in self._notifying:
             yield from _component(device, component, parse_json(payload), None)
 
 
@@ -91,11 +91,11 @@ def _gen1(levels: list[str]) -> Reader | None:
     match levels:
         case [*device, "sensor", name] if device and name in _SENSORS:
             # In °C or °F, as the device is set, and it does not say which.
-            return partial(_number, parent(*device), name, _SENSORS[name])
+            return partial(_number, joined(*device), name, _SENSORS[name])
         case [*device, name, channel] if device and name in _CHANNELS:
             return partial(_number, joined(*device, channel), name, _CHANNELS[name])
         case [*device, "temperature"] if device:
-            return partial(_number, parent(*device), "temperature", "°C")
+            return partial(_number, joined(*device), "temperature", "°C")
     return None
 
 

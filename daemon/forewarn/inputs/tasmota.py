@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from forewarn.inputs.dialect import NO_TEMPERATURE, Input, Presence, Reader, Sample, joined, parent, presence
+from forewarn.inputs.dialect import NO_TEMPERATURE, Input, Presence, Reader, Sample, joined, presence
 from forewarn.inputs.json_paths import measured, parse_json
 from forewarn.inputs.times import trusted_seconds
 from forewarn.inputs.topics import Topic
@@ -41,7 +41,7 @@ class Tasmota:
         device = (topic.names["device"],) if "device" in topic.names else tuple(above)
         if what == "SENSOR":
             return partial(_telemetry, device)
-        return partial(_last_will, parent(*device)) if what == "LWT" else None
+        return partial(_last_will, joined(*device)) if what == "LWT" else None
 
 
 def _telemetry(device: tuple[str, ...], payload: bytes, _properties: bytes) -> Iterator[Sample]:
@@ -59,7 +59,7 @@ def _leaves(
     fields: Mapping[str, Any], device: tuple[str, ...], probes: tuple[str, ...] = (), depth: int = 0
 ) -> Iterator[tuple[str, str, object]]:
     """Device, name and value of every number."""
-    where = joined(*device, *probes) if probes else parent(*device)
+    where = joined(*device, *probes)
     for name, value in fields.items():
         if isinstance(value, dict):
             if depth < _DEEPEST:

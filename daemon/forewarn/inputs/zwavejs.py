@@ -13,7 +13,7 @@ Rules that hold here:
 from collections.abc import Iterator
 from functools import partial
 
-from forewarn.inputs.dialect import Input, Presence, Reader, Sample, joined, parent
+from forewarn.inputs.dialect import Input, Presence, Reader, Sample, joined
 from forewarn.inputs.json_paths import measured, parse_json
 from forewarn.inputs.times import trusted_seconds
 from forewarn.inputs.topics import Topic
@@ -35,12 +35,12 @@ class ZwaveJs:
         if not levels or levels[0].startswith("_") or levels[-1] == "set":
             return None
         if levels[-1] == "status" and len(levels) > 1:
-            return partial(_status, parent(*levels[:-1]))
+            return partial(_status, joined(*levels[:-1]))
         for place in range(len(levels) - 3, 0, -1):  # from the end, since a node can have the number of a class
             endpoint = levels[place + 1].removeprefix("endpoint_")
             if levels[place] in _MEASURING and endpoint.isdecimal():
                 node, names = levels[:place], levels[place + 2 :]
-                device = parent(*node) if endpoint.strip("0") == "" else joined(*node, endpoint)
+                device = joined(*node) if endpoint.strip("0") == "" else joined(*node, endpoint)
                 return partial(_value, device, joined(*names))
         return None
 

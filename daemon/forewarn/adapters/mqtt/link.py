@@ -320,7 +320,8 @@ class MqttLink:
 
     def _connect(self) -> None:
         try:
-            connect(self._client, self.broker, None if self._session is None else self._session.expiry_s)
+            keep_s = None if self._session is None else self._session.expiry_s
+            connect(self._client, self.broker, keep_s, self.inbox.most)
         except HandshakeError as error:
             self._complain(str(error))
         except (OSError, ValueError, struct.error) as error:

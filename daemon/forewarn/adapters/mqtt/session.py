@@ -23,7 +23,7 @@ from forewarn.errors import ForewarnError
 
 READ_BYTES = 65_536
 CONNECT_TIMEOUT_S = 3.0
-RECEIVE_MAXIMUM = 4096  # messages of QoS 1 that a broker may have under way; MQTT 3.1.1 cannot say it
+RECEIVE_MOST = 4096  # messages of QoS 1 that a broker may ever have under way; MQTT 3.1.1 cannot say it
 ANSWER_S = 10.0  # for a broker to acknowledge the connection and the subscriptions
 
 
@@ -174,8 +174,14 @@ def set_up(kind: type[_C], broker: Broker, client_id: str, *, keeps_session: boo
     return client
 
 
-def connect(client: Client, broker: Broker, keep_s: int | None) -> None:
-    """Connect, and have the broker keep the session for so many seconds after the connection ends; None for none.
+def connect(client: Client, broker: Broker, keep_s: int | None, receive_most: int) -> None:
+    """Connect.
+
+    Args:
+        client: that connects.
+        broker: where to.
+        keep_s: seconds for which the broker is to keep the session after the connection ends; None for no session.
+        receive_most: messages of QoS 1 that it may send before the first of them is acknowledged (MQTT 5).
 
     Raises:
         OSError: where there is no connection.
@@ -185,7 +191,7 @@ def connect(client: Client, broker: Broker, keep_s: int | None) -> None:
         client.connect(broker.host, broker.port, broker.keepalive_s)
         return
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's
-    properties.ReceiveMaximum = RECEIVE_MAXIMUM
+    properties.ReceiveMaximum = min(receive_most, RECEIVE_MOST)
     if keep_s is not None:
         properties.SessionExpiryInterval = keep_s
     client.connect(broker.host, broker.port, broker.keepalive_s, clean_start=keep_s is None, properties=properties)
