@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from forewarn.core.readings import Rejection, SeriesKey
 from forewarn.errors import PayloadError
 from forewarn.inputs.decoder import Decoder, Reading
-from forewarn.inputs.dialect import Input, joined, parent
+from forewarn.inputs.dialect import Input, joined
 from forewarn.inputs.topics import TopicPattern
 from forewarn.inputs.units import conversion
 from tests.forecasters import card
@@ -103,8 +103,8 @@ def test_of_more_devices_than_are_followed_the_one_heard_of_longest_ago_is_forgo
 
 
 @given(levels=st.lists(st.text(":%ab", min_size=1, max_size=4), min_size=1), more=st.lists(st.text(":%ab"), min_size=1))
-def test_what_is_joined_below_a_parent_begins_with_its_name_and_nothing_else_does(
+def test_what_is_joined_below_another_begins_with_its_name_and_nothing_else_does(
     levels: list[str], more: list[str]
 ) -> None:
-    assert joined(*levels, *more).startswith(parent(*levels) + ":")
-    assert not joined(levels[0] + "x", *levels[1:], *more).startswith(parent(*levels) + ":")
+    assert joined(*levels, *more).startswith(joined(*levels) + ":")
+    assert not joined(levels[0] + "x", *levels[1:], *more).startswith(joined(*levels) + ":")

@@ -107,8 +107,8 @@ class Dialect(Protocol):
 def joined(*levels: str) -> str:
     """One name from several, such as the levels of a topic: no two lists of names give the same one.
 
-    `kitchen`, `fridge` is `kitchen:fridge`. A colon or per cent sign inside a level is written `%3A` or `%25`. The name of
-    a list begins with that of its first levels and a colon.
+    `kitchen`, `fridge` is `kitchen:fridge`. A colon or per cent sign inside a level is written `%3A` or `%25`. A name
+    begins with that of its first levels and a colon.
     """
     return ":".join(level.replace("%", "%25").replace(":", "%3A") for level in levels)
 
