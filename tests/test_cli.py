@@ -43,7 +43,18 @@ def test_what_cannot_be_done_is_said_in_one_line_with_its_exit_code(
     assert len(error.splitlines()) == 1
 
 
-@pytest.mark.parametrize("arguments", [[], ["run"], ["fly"], ["simulate"], ["backtest", "--model", "starter"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["run"],
+        ["fly"],
+        ["simulate"],
+        ["simulate", "--broker", "a", "--config", "f.toml"],
+        ["replay", "f.csv", "--broker", "a", "--config", "f.toml"],
+        ["backtest", "--model", "starter"],
+    ],
+)
 def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(arguments)

@@ -18,6 +18,7 @@ from forewarn.errors import ForewarnError, ModelError, SettingsError, UsageError
 from forewarn.simulate import USUAL_FAULTS, Fault, Simulation
 
 if TYPE_CHECKING:
+    from forewarn.adapters.mqtt.session import Broker
     from forewarn.history import History
 
 EX_FAILED, EX_USAGE, EX_CONFIG = 1, 2, 78
@@ -275,6 +276,7 @@ def _add_simulate(commands: Commands) -> None:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--out", type=Path, metavar="FILE", help="write `timestamp,device,temperature`, CSV")
     where.add_argument("--broker", metavar="HOST[:PORT]", help="publish to a broker instead, as if live")
+    _add_config(where)
     parser.add_argument("--truth", type=Path, metavar="FILE", help="write the faults that were injected, CSV")
     _add_fleet(parser, n_device=12)
     parser.add_argument(
@@ -312,7 +314,7 @@ def _simulate(args: argparse.Namespace) -> None:
     _write(args.truth, simulation.write_truth)
     _write(args.out, simulation.write_csv)
     print(f"{len(simulation)} readings of {len(simulation.devices)} devices, {len(simulation.labels)} faults")
-    if args.broker:
+    if args.broker or args.config:
         _publish(simulation, args)
 
 
@@ -323,7 +325,9 @@ def _add_replay(commands: Commands) -> None:
         description="Send a CSV file of history to a broker, in its order and at a chosen pace, as if it came now.",
     )
     parser.add_argument("data", type=Path, metavar="FILE", help="history, CSV")
-    parser.add_argument("--broker", default="127.0.0.1:1883", metavar="HOST[:PORT]", help="where to (%(default)s)")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--broker", default="127.0.0.1:1883", metavar="HOST[:PORT]", help="where to (%(default)s)")
+    _add_config(where)
     parser.add_argument("--time-column", metavar="NAME", help="column of timestamps (default: found by itself)")
     parser.add_argument("--device-column", metavar="NAME", help="column of device names (default: found by itself)")
     parser.add_argument("--features", metavar="NAME,…", help="columns to send, several in one JSON message")
@@ -413,20 +417,31 @@ def _add_publishing(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--restamp", action="store_true", help="shift the times so that the last reading is of now")
     parser.add_argument("--plain", action="store_true", help="bare numbers instead of JSON with value and time")
-    parser.add_argument("--username", metavar="NAME", help="for the broker; its password in FOREWARN_MQTT__PASSWORD")
-    parser.add_argument("--protocol", choices=("5", "3.1.1"), default="5", help="MQTT version (%(default)s)")
+
+
+def _add_config(where: "argparse._MutuallyExclusiveGroup") -> None:
+    text = "publish to the broker of a settings file's [mqtt], with its TLS, user and credentials"
+    where.add_argument("--config", type=Path, metavar="FILE", help=text)
+
+
+def _broker(args: argparse.Namespace) -> "Broker":
+    from forewarn.adapters.mqtt.session import Broker  # noqa: PLC0415 - --help is quick
+    from forewarn.settings import load  # noqa: PLC0415 - the same
+    from forewarn.wiring import broker_of  # noqa: PLC0415 - the same
+
+    if args.config:
+        return broker_of(load(args.config).settings.mqtt)
+    host, _, port = args.broker.rpartition(":") if ":" in args.broker else (args.broker, "", "1883")
+    if not port.isdecimal():
+        raise UsageError(f"--broker {args.broker}: give HOST or HOST:PORT")
+    return Broker(host, int(port))
 
 
 def _publish(source: "History | Simulation", args: argparse.Namespace) -> None:
     from forewarn.adapters.mqtt.client import MqttClient  # noqa: PLC0415 - --help is quick
-    from forewarn.adapters.mqtt.session import Broker  # noqa: PLC0415 - --help is quick
     from forewarn.replay import Pace, replay  # noqa: PLC0415 - the same
 
-    host, _, port = args.broker.rpartition(":") if ":" in args.broker else (args.broker, "", "1883")
-    if not port.isdecimal():
-        raise UsageError(f"--broker {args.broker}: give HOST or HOST:PORT")
-    password = os.environ.get("FOREWARN_MQTT__PASSWORD")
-    broker = Broker(host, int(port), username=args.username, password=password, protocol=args.protocol)
+    broker = _broker(args)
     with MqttClient(broker) as client:
         sent = replay(source, client, Pace(args.speed, args.restamp, args.rate), topic=args.topic, plain=args.plain)
     print(f"{sent} readings sent to {broker}")

@@ -183,6 +183,40 @@ def test_a_prefix_that_the_access_list_does_not_know_is_told(guarded: Broker, tm
     assert daemon.log.read_text().count("refuses what is published") == 1
 
 
+def published(environ: dict[str, str], *arguments: object) -> subprocess.CompletedProcess[str]:
+    """What a tool that publishes says."""
+    command = [sys.executable, "-m", "forewarn", *map(str, arguments)]
+    found = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert "secret" not in found.stdout + found.stderr
+    return found
+
+
+def test_replay_and_simulate_publish_over_tls_as_the_user_of_a_settings_file(guarded: Broker, tmp_path: Path) -> None:
+    config, data, credentials = tmp_path / "f.toml", tmp_path / "d.csv", tmp_path / "credentials"
+    mqtt = f'host = "{guarded.host}"\nport = {guarded.port}\ntls = true\nca_file = "{guarded.ca.cert}"\n'
+    config.write_text(f'[mqtt]\n{mqtt}username = "freezer-1"\n')
+    data.write_text("timestamp,device,temperature\n2026-01-01 00:00,freezer-1,4.5\n")
+    credentials.mkdir()
+    (credentials / "mqtt__password").write_text(guarded.password("freezer-1"))
+    environ = {**os.environ, "CREDENTIALS_DIRECTORY": str(credentials)}
+    simulate = ("simulate", "--devices", 1, "--duration", 60, "--speed", 0, "--config", config)
+    with User(guarded, "forewarn") as forewarn:
+        forewarn.subscribe("sensors/#")
+        replayed = published(environ, "replay", data, "--speed", 0, "--config", config)
+        assert replayed.stdout == f"1 readings sent to {guarded.host}:{guarded.port}\n"
+        assert b'"value": 4.5' in forewarn.until("sensors/freezer-1/temperature", b"value")
+        simulated = published(environ, *simulate, "--topic", "sensors/freezer-1/{device}")
+        assert simulated.returncode == 0, simulated.stderr
+        forewarn.until("sensors/freezer-1/", b"value")
+    elsewhere = published(environ, *simulate, "--topic", "elsewhere/{device}")
+    assert elsewhere.returncode == 1
+    assert "refuses what is published: Not authorized" in elsewhere.stderr
+    (credentials / "mqtt__password").write_text("wrong")
+    denied = published(environ, "replay", data, "--config", config)
+    assert (denied.returncode, denied.stderr.count("\n")) == (1, 1)
+    assert "refuses the connection: Not authorized" in denied.stderr
+
+
 def test_a_ca_file_that_is_missing_ends_the_daemon_with_78_before_it_connects(guarded: Broker, tmp_path: Path) -> None:
     environ = {**os.environ, **guarded.environ(tmp_path), "FOREWARN_MQTT__CA_FILE": str(tmp_path / "gone.crt")}
     config = str(settings_file(tmp_path, guarded))

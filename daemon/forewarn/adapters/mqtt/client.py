@@ -37,6 +37,7 @@ class MqttClient:
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
         client.on_message = lambda _c, _d, message: (
             on_message(message.topic, bytes(message.payload)) if on_message else None
         )
@@ -86,7 +87,8 @@ class MqttClient:
         """Wait until everything is sent (QoS 1: acknowledged).
 
         Raises:
-            BrokerError: where the connection was lost, or ten seconds pass without a message that is.
+            BrokerError: where the connection was lost, ten seconds pass without a message that is, or the broker
+                refuses one.
         """
         for info in self._infos:
             ends_at = time.monotonic() + 10.0
@@ -97,6 +99,8 @@ class MqttClient:
                 why = "connection lost" if lost else "does not take messages any more"
                 raise BrokerError(f"broker {self._broker}: {why}")
         self._infos.clear()
+        if self._refusal:
+            raise BrokerError(f"broker {self._broker} {self._refusal}")
 
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - paho's signature
         if reason.is_failure:
@@ -116,3 +120,7 @@ class MqttClient:
             if reason.is_failure:
                 self._refusal = f"refuses the subscription to {topic}: {reason}"
         self._ready.set()
+
+    def _on_publish(self, _client: Any, _data: Any, _mid: int, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - the same
+        if reason.is_failure:
+            self._refusal = f"refuses what is published: {reason}; may this user write there?"
