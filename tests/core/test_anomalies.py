@@ -48,7 +48,8 @@ def shift(seed: int) -> Values:
 
 
 def drift(seed: int) -> Values:
-    return noise(seed) + np.clip(0.02 * TIME, 0.0, 6.0)
+    away: Values = np.clip(0.02 * TIME, 0.0, 6.0)
+    return noise(seed) + away
 
 
 def wider(seed: int) -> Values:
