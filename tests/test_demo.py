@@ -172,6 +172,7 @@ def test_a_piped_demo_shows_a_forecast_and_an_alert_and_ends_with_its_account(en
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_demo_cleanly(environment: dict[str, str], number: signal.Signals) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs the suite with & has it ignored
     with subprocess.Popen(
         [sys.executable, "-m", "forewarn", "demo"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as running:

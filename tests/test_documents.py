@@ -13,6 +13,7 @@ import pytest
 
 from forewarn.demo.broker import free_port
 from tests.brokers import Mosquitto
+from tests.thorough import THOROUGH
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -46,12 +47,14 @@ def test_ci_has_what_the_commands_need(tool: str) -> None:
     assert shutil.which(tool), f"{tool} is not installed"
 
 
+@pytest.mark.slow
 def test_every_command_of_the_readme_works_in_its_order(mosquitto: Mosquitto, tmp_path: Path) -> None:
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed: apt-get install -y mosquitto-clients curl")
     script = "\n".join(blocks("sh"))
-    for shown, here in (("1883", str(mosquitto.port)), ("9464", str(free_port()))):
+    quick = [] if THOROUGH else [("--unit °C", "--unit °C --epochs 3")]
+    for shown, here in (("1883", str(mosquitto.port)), ("9464", str(free_port())), *quick):
         assert shown in script
         script = script.replace(shown, here)
     printed = run_as_shown(script, tmp_path)

@@ -25,6 +25,7 @@ from forewarn.logs import Complaints
 from forewarn.messages import Outgoing
 from tests.core.streams import Row, batch, stream
 from tests.forecasters import HalfTrend, card
+from tests.thorough import examples
 
 RULES = Rules(detector="residual", silent_min_s=20.0, limits=(Limits(limit_above=22.0),))
 MESSAGE = Message("t", b"1", 0.0, retained=False, mid=3)
@@ -79,7 +80,7 @@ def parts(seed: int, n: int = 300, size: int = 25) -> list[list[Row]]:
 
 
 @given(seed=st.integers(0, 1000), deaths=st.sets(st.integers(0, 11)), saves=st.sets(st.integers(0, 11)))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_lives_that_end_anywhere_are_as_one_to_the_bit(
     tmp_path_factory: pytest.TempPathFactory, seed: int, deaths: set[int], saves: set[int]
 ) -> None:

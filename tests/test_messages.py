@@ -31,6 +31,7 @@ from forewarn.inputs.topics import checked_name
 from forewarn.messages import Outgoing, Phrasebook, sentence, span
 from tests.core.streams import batch, stream
 from tests.forecasters import HalfTrend, card
+from tests.thorough import examples
 
 SCHEMAS = Path(__file__).parents[1] / "docs" / "schema"
 MODEL = {"name": "test", "version": "1", "sha256": "0" * 64}
@@ -126,7 +127,7 @@ def messages(seed: int, rules: Rules = QUICK, n: int = 400, n_device: int = 6) -
 
 
 @given(seed=st.integers(0, 10_000), rules=st.sampled_from([PLAIN, QUICK]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(6), deadline=None)
 def test_every_message_of_a_random_stream_is_as_its_schema_says(seed: int, rules: Rules) -> None:
     for name, message in messages(seed, rules):
         checked(message, name)
@@ -250,7 +251,7 @@ class Wild(Moved):
     scale=st.sampled_from([1e-300, 1e-45, 1.0, 1e30, 3e38]),
     rules=st.sampled_from([PLAIN, QUICK]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 def test_whatever_a_model_says_messages_are_json(seed: int, scale: float, rules: Rules) -> None:
     engine = Engine(Wild(), rules)
     rows = [row._replace(value=row.value * scale) for row in stream(seed, n=300)]

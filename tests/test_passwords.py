@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from forewarn.cli import EX_USAGE, main
 from forewarn.passwords import PasswordHash
+from tests.thorough import examples
 
 
 def test_a_password_matches_its_own_hash_alone_and_each_hash_has_its_salt() -> None:
@@ -47,7 +48,7 @@ def test_what_is_no_hash_or_costs_too_much_is_refused(change: str, told: str) ->
         PasswordHash.parse(change)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.text(alphabet="scrypt$0189AZaz=/+-_ é", max_size=60))
 def test_any_text_is_a_hash_or_a_value_error(text: str) -> None:
     with suppress(ValueError):

@@ -18,6 +18,7 @@ from forewarn.core.slots import Table
 from tests.core.scalar import ScalarSeries
 from tests.core.streams import Log, Row, batch, cut, entry
 from tests.forecasters import HalfTrend, card
+from tests.thorough import examples
 
 KEY = SeriesKey("d0", "temperature")
 STEP_S = 60.0
@@ -59,7 +60,7 @@ def even(n: int, start: float = 1.7e9, step: float = STEP_S) -> list[Row]:
 @pytest.mark.parametrize("detector", ["tail", "residual"])
 @pytest.mark.parametrize("interval_s", [None, STEP_S])
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=examples(3), deadline=None)
 def test_the_engine_agrees_with_the_scalar_reference_where_readings_are_missing(
     detector: Literal["tail", "residual"], interval_s: float | None, seed: int
 ) -> None:
@@ -88,7 +89,7 @@ def test_series_with_missing_readings_have_every_number_of_them() -> None:
 
 
 @given(seed=st.integers(0, 1000), sizes=st.lists(st.integers(0, 40), max_size=40))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(5), deadline=None)
 def test_batch_sizes_change_nothing_where_readings_are_missing(seed: int, sizes: list[int]) -> None:
     rows = gappy(seed, 400) + [row._replace(key=SeriesKey("d1", "temperature")) for row in gappy(seed + 1, 400)]
     rows.sort(key=lambda row: row.received_at)

@@ -17,6 +17,7 @@ from forewarn.core.snapshot import Snapshot
 from tests.core.scalar import ScalarSeries
 from tests.core.streams import Log, Row, batch, cut, entry, stream
 from tests.forecasters import HalfTrend, card
+from tests.thorough import examples
 
 KEY = SeriesKey("d0", "temperature")
 LIMITS = Limits(low=-45.0, high=55.0, max_rate_per_s=3.0, limit_below=-15.0, limit_above=22.0)
@@ -42,7 +43,7 @@ def following(rows: list[Row], values: list[float], step: float = 10.0) -> list[
 
 @pytest.mark.parametrize("absolute", [False, True])
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 def test_the_engine_agrees_with_the_scalar_reference(absolute: bool, seed: int) -> None:
     rules = replace(LIMITED, threshold=Threshold(5.0, absolute))
     engine, forecaster = Engine(HalfTrend(), rules), HalfTrend()
@@ -84,7 +85,7 @@ def test_random_streams_have_every_outcome_and_every_change_in_them() -> None:
 
 
 @given(seed=st.integers(0, 1000), sizes=st.lists(st.integers(0, 40), max_size=40))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 def test_batch_sizes_change_nothing(seed: int, sizes: list[int]) -> None:
     rows = stream(seed)
     whole, parts = Log(), Log()
@@ -97,13 +98,11 @@ def test_batch_sizes_change_nothing(seed: int, sizes: list[int]) -> None:
 
 
 @given(seed=st.integers(0, 1000), at=st.integers(0, 600))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 def test_a_snapshot_and_restore_at_any_index_change_nothing(seed: int, at: int) -> None:
     rows = stream(seed)
     whole, parts = Log(), Log()
-    engine = Engine(HalfTrend(), LIMITED)
-    for one in ([row] for row in rows):
-        whole.feed(engine, one)
+    whole.feed(Engine(HalfTrend(), LIMITED), rows)
     engine = Engine(HalfTrend(), LIMITED)
     for one in ([row] for row in rows[:at]):
         parts.feed(engine, one)
@@ -116,7 +115,7 @@ def test_a_snapshot_and_restore_at_any_index_change_nothing(seed: int, at: int) 
 
 
 @given(seed=st.integers(0, 1000), at=st.integers(0, 600))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 def test_the_future_of_a_stream_changes_no_earlier_verdict(seed: int, at: int) -> None:
     rows = stream(seed)
     noise = np.random.default_rng(seed).normal(500.0, 300.0, len(rows))
@@ -327,7 +326,7 @@ def test_a_device_that_is_gone_for_long_gives_way_to_a_new_one_and_ends_its_aler
 
 
 @given(sizes=st.lists(st.integers(1, 20), max_size=20))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 def test_eviction_does_not_depend_on_batch_sizes(sizes: list[int]) -> None:
     rng = np.random.default_rng(5)
     rows = [

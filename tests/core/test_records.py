@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from forewarn.core.readings import Batch, SeriesKey
 from forewarn.core.records import Lost, Tick, of, of_batch, of_tick, read
+from tests.thorough import examples
 
 NAMES = st.text(max_size=20)
 FLOATS = st.floats(width=64)
@@ -39,7 +40,7 @@ def test_a_tick_comes_back(now: float, since: float) -> None:
 
 
 @given(st.binary(max_size=200), st.integers(0, 10_000))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_damaged_bytes_are_refused_or_read_but_nothing_else(noise: bytes, at: int) -> None:
     good = of_batch(Batch([SeriesKey("a", "t")] * 3, np.arange(3.0), np.arange(3.0), np.ones((3, 2))))
     for data in (noise, good[: at % len(good)], good[: at % len(good)] + noise, noise + good):

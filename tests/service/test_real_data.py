@@ -11,10 +11,12 @@ import pytest
 from forewarn.history import read_history
 from tests.brokers import Mosquitto, Subscriber
 from tests.daemons import INSTANCE, JSON_INPUT, DaemonProcess, settings_file
+from tests.thorough import THOROUGH
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 AMBIENT = DATA / "nab" / "realKnownCause" / "ambient_temperature_system_failure.csv"
 ETT = DATA / "ett" / "ETTh1.csv"
+SERVED = 100_000 if THOROUGH else 3_000  # of the last readings
 
 
 def tool(*command: str) -> str:
@@ -32,18 +34,24 @@ def patient(mosquitto: Mosquitto) -> Iterator[Mosquitto]:  # noqa: ARG001 - skip
     broker.close()
 
 
-@pytest.mark.parametrize(("data", "target"), [(ETT, "OT"), (AMBIENT, "value")], ids=["ETTh1", "ambient"])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("data", "target", "epochs"), [(ETT, "OT", "4"), (AMBIENT, "value", "12")], ids=["ETTh1", "ambient"]
+)
 def test_a_model_of_real_data_is_served_and_alerts_arrive(
-    patient: Mosquitto, tmp_path: Path, data: Path, target: str
+    patient: Mosquitto, tmp_path: Path, data: Path, target: str, epochs: str
 ) -> None:
     if not data.exists():
         pytest.skip("the real data is not here")
-    model, scores = tmp_path / "model.onnx", tmp_path / "scores.csv"
-    columns = ["--data", str(data), "--target", target]
-    trained = tool("forewarn_training.cli", "fit", *columns, "--out", str(model))
+    model, scores, served = tmp_path / "model.onnx", tmp_path / "scores.csv", tmp_path / data.name
+    header, *lines = data.read_text("utf-8").splitlines()
+    served.write_text("\n".join([header, *lines[-SERVED:]]) + "\n", "utf-8")
+    quick = [] if THOROUGH else ["--epochs", epochs]
+    trained = tool("forewarn_training.cli", "fit", "--data", str(data), "--target", target, "--out", str(model), *quick)
+    columns = ["--data", str(served), "--target", target]
     assert "smaller than persistence" in trained
     tool("forewarn", "backtest", "--model", str(model), *columns, "--out", str(scores))
-    n = len(read_history(data, target=target))
+    n = len(read_history(served, target=target))
     with (
         Subscriber(patient, f"forewarn/{INSTANCE}/alerts/#") as subscriber,
         DaemonProcess(settings_file(tmp_path, patient, JSON_INPUT, model=model, detector="tail")) as daemon,
