@@ -11,6 +11,7 @@ from forewarn.adapters.mqtt.session import Broker
 from forewarn.adapters.mqtt.tls import Tls
 from forewarn.adapters.onnx_forecaster import OnnxForecaster, load_model, resolve_model
 from forewarn.core.engine import Engine
+from forewarn.envelope import AlertProperties
 from forewarn.errors import SettingsError
 from forewarn.inputs.decoder import Decoder, Input
 from forewarn.inputs.topics import TopicPattern
@@ -124,7 +125,15 @@ def _phrasebook(settings: Settings, forecaster: OnnxForecaster) -> Phrasebook:
         model={"name": card.name, "version": card.version, "sha256": forecaster.sha256},
         units=settings.units,
         unit=card.unit,
+        cloudevents=settings.publish.format == "cloudevents",
     )
+
+
+def alert_properties(settings: Settings) -> AlertProperties:
+    """What alerts carry beside their document; with MQTT 3.1.1, which has no such thing, no end either."""
+    five = settings.mqtt.protocol == "5"
+    expiry_s = settings.publish.alert_expiry_s if five else None
+    return AlertProperties(settings.instance, expiry_s, settings.publish.response_topic)
 
 
 def journal_of(settings: Settings) -> Journal | None:
