@@ -11,6 +11,7 @@ import pytest
 from forewarn.core.alerts import ABOUT, Alert, AlertRaised, Kind, Severity
 from forewarn.core.card import ModelCard
 from forewarn.core.readings import SeriesKey
+from forewarn.envelope import cloud_event
 from forewarn.inputs.decoder import Decoder, Reading
 from forewarn.inputs.dialect import Input
 from forewarn.inputs.topics import TopicPattern
@@ -77,6 +78,14 @@ def test_the_sentence_of_the_example_is_the_one_of_its_numbers() -> None:
     assert example["residual"] == pytest.approx(example["value"] - example["expected"])
 
 
+def test_the_event_of_the_page_is_the_one_of_its_alert() -> None:
+    (example,) = (each for each in EXAMPLES if "specversion" in each)
+    alert = {**example["data"], "type": "raised", "device": "freezer-3", "metric": "temperature", "at": 1767269400.0}
+    event = cloud_event("forewarn/gateway-1", alert)
+    assert list(event) == list(example)
+    assert event | {"data": example["data"]} == example
+
+
 def decoded(model: ModelCard, source: Input, topic: str, payload: str) -> list[Reading]:
     return list(Decoder([source], model, max_payload_bytes=1000).decode(topic, payload.encode()).readings)
 
@@ -86,7 +95,7 @@ def test_the_examples_of_readings_are_read_as_the_page_says() -> None:
     assert found
     number = Input(TopicPattern("sensors/{device}/{metric}"))
     assert decoded(card(), number, found[1], found[2]) == [Reading(SeriesKey("freezer-3", "temperature"), None, (4.1,))]
-    (example,) = (example for example in EXAMPLES if "schema" not in example)
+    (example,) = (each for each in EXAMPLES if not {"schema", "specversion"} & set(each))
     time, *values = re.findall(r'`(\w+) = "([\w.]+)"`', PAGE.split("## Readings")[1].split("```json")[0])
     paths = {metric: tuple(path.split(".")) for metric, path in values}
     source = Input(TopicPattern("a/{device}"), dialect="json", values=paths, time=(time[1],))

@@ -46,6 +46,17 @@ def test_a_letter_that_does_not_fit_is_dropped_and_counted() -> None:
     assert (len(box), box.dropped) == (2, 4)
 
 
+def test_a_letter_that_nobody_needs_any_more_is_counted_and_forgotten() -> None:
+    box = Outbox(10)
+    box.add(outgoing(3))
+    for letter in box.due():
+        if letter.id == 2:
+            box.expire(letter)
+        else:
+            box.sent(letter, letter.id)
+    assert ([letter.id for letter in box], box.dropped, box.take_delivered()) == ([1, 3], 1, [2])
+
+
 def test_a_letter_that_is_not_taken_is_the_next_one_again() -> None:
     box = Outbox(10)
     box.add(outgoing(3))

@@ -177,6 +177,10 @@ TOML_PROBLEMS = {
     f"[metrics]\nusername = 'a'\npassword_hash = '{SECRET}'": "FILE: metrics.password_hash: it is no hash of "
     "`forewarn hash-password`",
     "[mqtt]\nprotocol = '4'": "FILE: mqtt.protocol: Input should be '5' or '3.1.1' (it is '4')",
+    "[publish]\nformat = 'cloudevent'": "FILE: publish.format: Input should be 'forewarn' or 'cloudevents'",
+    "[publish]\nalert_expiry_s = 0": "FILE: publish.alert_expiry_s: Input should be greater than or equal to 1",
+    "[publish]\nresponse_topic = 'answers/#'": "FILE: publish.response_topic: '#' is no name",
+    "[publish]\nresponse_topic = '$SYS/x'": "FILE: publish.response_topic: topics that begin with $ are",
     "[inputs]\ntopic = 'x'": "FILE: inputs: a list is needed; of tables, each begins with the name in double brackets",
     "inputs = ['x']": "FILE: inputs.0: a table is needed (it is 'x')",
     "[[inputs]]\ndialect = 'json'": "FILE: inputs.0.topic is needed",

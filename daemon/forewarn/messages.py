@@ -16,6 +16,7 @@ from forewarn.core.alerts import Alert, AlertChange, AlertCleared, AlertRaised, 
 from forewarn.core.deviations import STREAMS
 from forewarn.core.readings import Batch, Fleet, Floats, SeriesKey, SeriesState, status_name
 from forewarn.core.verdicts import Verdicts
+from forewarn.envelope import cloud_event
 
 ALERT_SCHEMA = "forewarn.alert/1"
 STATE_SCHEMA = "forewarn.state/1"
@@ -43,12 +44,14 @@ class Phrasebook:
         model: name, version and sha256 of the model, as every alert repeats them.
         units: of the metrics, by name.
         unit: of every other metric.
+        cloudevents: whether an alert is told in a CloudEvents envelope.
     """
 
     root: str
     model: Mapping[str, str]
     units: Mapping[str, str]
     unit: str
+    cloudevents: bool = False
 
     def unit_of(self, series: SeriesKey) -> str:
         """The unit of a series' readings, "" where it is not known."""
@@ -101,7 +104,9 @@ class Phrasebook:
             "model": dict(self.model),
             "sentence": self.sentence(change),
         }
-        return Outgoing(self._topic("alerts", alert.series), _json(body))
+        return Outgoing(
+            self._topic("alerts", alert.series), _json(cloud_event(self.root, body) if self.cloudevents else body)
+        )
 
     def state(self, fleet: Fleet, row: int, alerts: list[Alert]) -> Outgoing:
         """What a series is doing now, retained."""

@@ -4,7 +4,7 @@ Rules that hold here:
 
 - A letter is kept until the broker has acknowledged it, whatever happens to the connection; where there is a journal,
   over the end of the process as well.
-- At most `most` are kept; a further one is dropped and counted.
+- At most `most` are kept; a further one is dropped and counted, and so is one that nobody needs any more.
 - At most `UNDER_WAY` are handed to the link at once, so that a broker that was long away is not flooded.
 """
 
@@ -78,6 +78,12 @@ class Outbox:
             self._unsent.move_to_end(letter.id, last=False)
         else:
             self._sent[mid] = letter.id
+
+    def expire(self, letter: Letter) -> None:
+        """A letter that was due is not sent: nobody needs it any more."""
+        del self._letters[letter.id]
+        self._delivered.append(letter.id)
+        self.dropped += 1
 
     def acknowledged(self, mids: Iterable[int]) -> None:
         """The broker has these."""

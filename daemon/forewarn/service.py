@@ -38,6 +38,7 @@ from forewarn.steady_clock import SteadyClock
 from forewarn.wiring import (
     FIXED,
     Parts,
+    alert_properties,
     auth_of,
     broker_of,
     journal_of,
@@ -176,7 +177,7 @@ class Daemon:
         with self._lock:
             self._engine = parts.engine
         card, limits = parts.forecaster.card, settings.limits
-        self._phrases = parts.phrases
+        self._phrases, self._alert_properties = parts.phrases, alert_properties(settings)
         self._intake = Intake(
             parts.decoder,
             self._telemetry,
@@ -314,11 +315,17 @@ class Daemon:
         return outgoing
 
     def _send_letters(self) -> None:
-        """Hand over what is due of the outbox."""
-        n = 0
-        for letter in self._ledger.outbox.due():
-            mid = self._link.publish(letter.topic, letter.payload, qos=1, retain=letter.retain)
-            self._ledger.outbox.sent(letter, mid)
+        """Hand over what is due of the outbox. A letter that is not retained is an alert."""
+        if not self._connected:  # how old an alert is counts when the broker takes it
+            return
+        n, outbox = 0, self._ledger.outbox
+        for letter in outbox.due():
+            properties = None if letter.retain else self._alert_properties.of(letter.payload, self._clock.now())
+            if properties is not None and properties.expiry_s == 0:
+                outbox.expire(letter)
+                continue
+            mid = self._link.publish(letter.topic, letter.payload, qos=1, retain=letter.retain, properties=properties)
+            outbox.sent(letter, mid)
             if mid is None:
                 break
             n += 1

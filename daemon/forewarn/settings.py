@@ -44,7 +44,7 @@ def _name(text: str) -> str:
         ) from None
 
 
-def _prefix(text: str) -> str:
+def _topic(text: str) -> str:
     if text.startswith("$"):
         raise ValueError("topics that begin with $ are the broker's own")
     return "/".join(_name(level) for level in text.split("/"))
@@ -378,12 +378,29 @@ class RecordSettings(_Section):
 class PublishSettings(_Section):
     """What is published."""
 
-    prefix: Annotated[str, AfterValidator(_prefix)] = Field(
+    prefix: Annotated[str, AfterValidator(_topic)] = Field(
         default="forewarn", description="First level of every topic, or several."
     )
     forecast: bool = Field(default=False, description="Publish the verdict on every reading on the forecast topic.")
     state_interval_s: Seconds = Field(
         default=60.0, description="A series' retained state is renewed at most this often."
+    )
+    format: Literal["forewarn", "cloudevents"] = Field(
+        default="forewarn",
+        description="What an alert is on its topic: the document of docs/mqtt-api.md, or a CloudEvents 1.0 envelope "
+        "with that document in `data`.",
+    )
+    alert_expiry_s: int | None = Field(
+        default=None,
+        ge=1,
+        le=4_294_967_295,
+        description="Seconds after its reading from which on nobody needs an alert: brokers drop it then, and so does "
+        "forewarn (MQTT 5; with 3.1.1 it is sent however late).",
+    )
+    response_topic: Annotated[str, AfterValidator(_topic)] | None = Field(
+        default=None,
+        description="Topic that alerts name as the one for answers (MQTT 5). What comes there is for others: forewarn "
+        "does not read it.",
     )
 
 

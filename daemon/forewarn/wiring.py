@@ -13,6 +13,7 @@ from forewarn.adapters.onnx_forecaster import OnnxForecaster, load_model, resolv
 from forewarn.adapters.recorder import Recorder
 from forewarn.core.card import ModelCard
 from forewarn.core.engine import Engine
+from forewarn.envelope import AlertProperties
 from forewarn.errors import SettingsError
 from forewarn.inputs.decoder import Decoder
 from forewarn.inputs.dialect import Input
@@ -169,12 +170,20 @@ def _phrasebook(settings: Settings, forecaster: OnnxForecaster) -> Phrasebook:
         model={"name": card.name, "version": card.version, "sha256": forecaster.sha256},
         units=settings.units,
         unit=card.unit,
+        cloudevents=settings.publish.format == "cloudevents",
     )
 
 
 def _recorder(settings: Settings, card: ModelCard) -> Recorder:
     record = settings.record
     return Recorder(record.folder, int(record.max_mb * 1e6), tuple(feature.name for feature in card.features))
+
+
+def alert_properties(settings: Settings) -> AlertProperties:
+    """What alerts carry beside their document; with MQTT 3.1.1, which has no such thing, no end either."""
+    five = settings.mqtt.protocol == "5"
+    expiry_s = settings.publish.alert_expiry_s if five else None
+    return AlertProperties(settings.instance, expiry_s, settings.publish.response_topic)
 
 
 def journal_of(settings: Settings) -> Journal | None:

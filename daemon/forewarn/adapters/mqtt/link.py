@@ -37,11 +37,13 @@ from forewarn.adapters.mqtt.session import (
     FedClient,
     connect,
     hint,
+    publish_properties,
     refusal,
     set_up,
     subscriptions,
 )
 from forewarn.adapters.mqtt.tls import HandshakeError
+from forewarn.envelope import Properties
 from forewarn.inbox import Inbox, Message
 from forewarn.steady_clock import LEAST_STEP_S, SteadyClock
 from forewarn.wire import Inflow, Publish
@@ -214,8 +216,12 @@ class MqttLink:
         with contextlib.suppress(OSError):
             os.write(self._wake_out.fileno(), b"\0")
 
-    def publish(self, topic: str, payload: str | bytes, *, qos: int, retain: bool) -> int | None:
+    def publish(
+        self, topic: str, payload: str | bytes, *, qos: int, retain: bool, properties: Properties | None = None
+    ) -> int | None:
         """Publish now, or as soon as the link is back (QoS 1); what does not fit is dropped and counted.
+
+        MQTT 3.1.1 has no properties: they are left out.
 
         Returns:
             The packet identifier at QoS 1; `take_acknowledged` has it once the broker has the message.
@@ -224,7 +230,8 @@ class MqttLink:
             self.dropped += 1
             return None
         data = payload if isinstance(payload, bytes) else payload.encode("utf-8", "replace")
-        info = self._client.publish(topic, data, qos, retain)
+        with_properties = publish_properties(self.broker, properties)
+        info = self._client.publish(topic, data, qos, retain, with_properties)
         if info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE or (qos == 0 and info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS):
             self.dropped += 1
             return None

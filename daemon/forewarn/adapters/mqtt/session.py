@@ -19,6 +19,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from forewarn.adapters.mqtt.tls import Tls
+from forewarn.envelope import Properties as PublishProperties
 from forewarn.errors import ForewarnError
 
 READ_BYTES = 65_536
@@ -203,6 +204,20 @@ def subscriptions(broker: Broker, topics: Sequence[str], qos: int) -> list[Any]:
         return [(topic, qos) for topic in topics]
     options = SubscribeOptions(qos, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
     return [(topic, options) for topic in topics]
+
+
+def publish_properties(broker: Broker, given: PublishProperties | None) -> Properties | None:
+    """As paho wants them; None where there are none, or the protocol knows none."""
+    if given is None or broker.protocol != "5":
+        return None
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's
+    properties.ContentType = given.content_type
+    properties.UserProperty = list(given.user)
+    if given.expiry_s is not None:
+        properties.MessageExpiryInterval = given.expiry_s
+    if given.response_topic is not None:
+        properties.ResponseTopic = given.response_topic
+    return properties
 
 
 def refusal(reason: ReasonCode) -> str:
