@@ -18,6 +18,7 @@ import numpy as np
 
 from forewarn import __version__
 from forewarn.adapters.http import HttpServer
+from forewarn.adapters.http_request import Answer, Query
 from forewarn.adapters.mqtt.link import LastWill, MqttLink, Session
 from forewarn.adapters.systemd import Notifier
 from forewarn.adapters.telemetry import Telemetry
@@ -344,18 +345,18 @@ class Daemon:
             )
         return server
 
-    def _metrics(self) -> tuple[int, str, bytes]:
+    def _metrics(self, _: Query) -> Answer:
         body, content_type = self._telemetry.exposition()
-        return 200, content_type, body
+        return Answer(200, content_type, body)
 
-    def _healthz(self) -> tuple[int, str, bytes]:
+    def _healthz(self, _: Query) -> Answer:
         stalled_s = time.monotonic() - self._turned_at
-        return _page(stalled_s < _STALLED_S, "ok", f"the loop has stood still for {stalled_s:.0f} s")
+        return _line(stalled_s < _STALLED_S, "ok", f"the loop has stood still for {stalled_s:.0f} s")
 
-    def _readyz(self) -> tuple[int, str, bytes]:
+    def _readyz(self, _: Query) -> Answer:
         if self._ledger.failing:
-            return _page(False, "", "the state file cannot be written: see the log")  # noqa: FBT003 - not good
-        return _page(self._connected, "ok", f"not connected to {self._link.broker}")
+            return _line(False, "", "the state file cannot be written: see the log")  # noqa: FBT003 - not good
+        return _line(self._connected, "ok", f"not connected to {self._link.broker}")
 
     def _close(self) -> None:
         self._notifier.stopping()
@@ -371,5 +372,5 @@ class Daemon:
         log.info("stopped")
 
 
-def _page(good: bool, fine: str, trouble: str) -> tuple[int, str, bytes]:
-    return (200 if good else 503), "text/plain; charset=utf-8", f"{fine if good else trouble}\n".encode()
+def _line(good: bool, fine: str, trouble: str) -> Answer:
+    return Answer(200 if good else 503, "text/plain; charset=utf-8", f"{fine if good else trouble}\n".encode())
