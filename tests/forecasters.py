@@ -8,7 +8,10 @@ from forewarn.core.ports import Forecast
 
 
 def card(
-    n_step: int = 4, features: tuple[str, ...] = ("temperature",), calibration: Calibration | None = None
+    n_step: int = 4,
+    features: tuple[str, ...] = ("temperature",),
+    calibration: Calibration | None = None,
+    horizon: int = 2,
 ) -> ModelCard:
     return ModelCard(
         name="test",
@@ -16,7 +19,7 @@ def card(
         features=tuple(Feature(name, "°C") for name in features),
         target=features[0],
         n_step=n_step,
-        horizon=2,
+        horizon=horizon,
         created_at="2025-01-01T00:00:00Z",
         calibration=calibration or Calibration(),
     )
