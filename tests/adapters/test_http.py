@@ -214,3 +214,35 @@ def test_a_port_in_use_is_named_with_what_to_do(server: HttpServer) -> None:
 def test_an_address_that_is_not_ours_is_named_with_what_to_do(host: str, port: int) -> None:
     with pytest.raises(SettingsError, match=r"metrics\.host .* set metrics\.host to an address of this machine"):
         HttpServer(host, port, ROUTES)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", b"200"),
+        ("127.0.0.1:9464", b"200"),
+        ("localhost", b"200"),
+        ("LOCALHOST:1", b"200"),
+        ("[::1]:9464", b"200"),
+        ("::1", b"421"),
+        ("", b"421"),
+        ("rebound.example", b"421"),
+        ("rebound.example:9464", b"421"),
+        ("127.0.0.1.example", b"421"),
+        ("localhost.example", b"421"),
+        ("127.0.0.1@example", b"421"),
+    ],
+)
+def test_on_loopback_a_name_that_a_site_may_have_is_turned_away(server: HttpServer, host: str, status: bytes) -> None:
+    with socket.create_connection((HOST, server.port), timeout=10) as client:
+        client.sendall(f"GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        assert client.recv(12) == b"HTTP/1.0 " + status
+
+
+def test_elsewhere_the_port_has_whatever_name_the_network_gives_it() -> None:
+    with (
+        HttpServer("0.0.0.0", 0, ROUTES) as server,  # noqa: S104 - what an operator may set
+        socket.create_connection((HOST, server.port), timeout=10) as client,
+    ):
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: gateway.example:9464\r\n\r\n")
+        assert client.recv(12) == b"HTTP/1.0 200"

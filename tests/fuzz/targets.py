@@ -253,7 +253,7 @@ def _request(data: bytes) -> None:
         theirs.shutdown(socket.SHUT_WR)
         with patch("time.sleep"):
             auth = BasicAuth("a", _Anybody())  # type: ignore[arg-type]  # all that is used of it
-            Request(ours, ("127.0.0.1", 1), SimpleNamespace(routes=routes, streams={}, auth=auth))  # type: ignore[arg-type]  # the same
+            Request(ours, ("127.0.0.1", 1), SimpleNamespace(routes=routes, streams={}, auth=auth, is_loopback=True))  # type: ignore[arg-type]  # the same
         ours.shutdown(socket.SHUT_WR)
         answer = theirs.recv(65_536) if data else b""
         assert b"here" not in answer or b"YTpi" in data

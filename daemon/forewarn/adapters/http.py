@@ -77,7 +77,7 @@ class HttpServer:
         except (OSError, OverflowError, UnicodeError) as error:
             raise SettingsError(_complaint(host, port, error)) from error
         self.port: int = self._server.server_address[1]
-        self.is_loopback = ip_address(str(self._server.server_address[0]).partition("%")[0]).is_loopback
+        self.is_loopback = self._server.is_loopback
         self.url = f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.25,), name="http", daemon=True)
         self._thread.start()
@@ -132,6 +132,7 @@ class _Server(ThreadingHTTPServer):
     def server_bind(self) -> None:
         TCPServer.server_bind(self)  # HTTPServer's own looks up names: seconds on a gateway without a name server
         self.server_name, self.server_port = "forewarn", self.server_address[1]
+        self.is_loopback = ip_address(str(self.server_address[0]).partition("%")[0]).is_loopback
 
     def verify_request(self, request: socket.socket, client_address: object) -> bool:  # type: ignore[override]  # TCP
         del client_address

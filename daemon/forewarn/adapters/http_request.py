@@ -6,9 +6,12 @@ Rules that hold here:
 - Its path is looked up among the routes and streams and nowhere else. They are given its query, which is text from
   outside.
 - GET and HEAD alone are answered, and every answer forbids to guess its type and to keep it.
+- On loopback a name in `Host` other than localhost is turned away: a browser that sends one was led here by a site
+  whose name was made to mean this machine, and would let that site read the answer (DNS rebinding).
 """
 
 import logging
+import re
 import socket
 import threading
 import time
@@ -17,6 +20,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
+from ipaddress import ip_address
 from types import MappingProxyType
 from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qsl
@@ -57,6 +61,7 @@ class Served(Protocol):
     routes: Mapping[str, Route]
     streams: Mapping[str, Stream]
     auth: BasicAuth | None
+    is_loopback: bool
     closing: threading.Event
 
     def streaming(self, connection: socket.socket) -> AbstractContextManager[bool]:
@@ -105,6 +110,10 @@ class Request(BaseHTTPRequestHandler):
 
     def _is_let_in(self) -> bool:
         """Whether the client may ask; else it has been told."""
+        if self.server.is_loopback and not _is_local(self.headers.get("Host", "localhost")):
+            told = b"421: ask for an address or for localhost; this port is open to its own machine alone"
+            self._answer(HTTPStatus.MISDIRECTED_REQUEST, "text/plain", told)
+            return False
         auth = self.server.auth
         admitted = auth is None or auth.admits(self.headers.get("Authorization"))
         if admitted is None:
@@ -194,3 +203,15 @@ class Request(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the method it replaces
         """For those who debug."""
         _log.debug("%s %s", self.address_string(), format % args)
+
+
+def _is_local(host: str) -> bool:
+    """Whether a `Host` is an address or localhost."""
+    name = re.sub(r":\d*$", "", host.strip()).strip("[]").lower()
+    if name == "localhost":
+        return True
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
