@@ -36,6 +36,7 @@ class HalfTrend:
         self.calls += 1
         last, before = windows[:, -1, 0], windows[:, -2, 0]
         step = (last - before) * np.float32(0.5)
-        path = np.stack([last + step, last + 2 * step], axis=1)
+        lead = np.arange(1, self.card.horizon + 1, dtype=np.float32)
+        path: NDArray[np.float32] = last[:, None] + step[:, None] * lead
         scale = np.log(np.abs(step) + np.float32(0.1) * spread + np.float32(1e-3))
-        return Forecast(path, path, np.stack([scale, scale + 1], axis=1))
+        return Forecast(path, path[:, :2], np.stack([scale, scale + 1], axis=1))
