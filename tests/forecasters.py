@@ -8,7 +8,10 @@ from forewarn.core.ports import Forecast
 
 
 def card(
-    n_step: int = 4, features: tuple[str, ...] = ("temperature",), calibration: Calibration | None = None
+    n_step: int = 4,
+    features: tuple[str, ...] = ("temperature",),
+    calibration: Calibration | None = None,
+    horizon: int = 2,
 ) -> ModelCard:
     return ModelCard(
         name="test",
@@ -16,7 +19,7 @@ def card(
         features=tuple(Feature(name, "°C") for name in features),
         target=features[0],
         n_step=n_step,
-        horizon=2,
+        horizon=horizon,
         created_at="2025-01-01T00:00:00Z",
         calibration=calibration or Calibration(),
     )
@@ -33,6 +36,7 @@ class HalfTrend:
         self.calls += 1
         last, before = windows[:, -1, 0], windows[:, -2, 0]
         step = (last - before) * np.float32(0.5)
-        path = np.stack([last + step, last + 2 * step], axis=1)
+        lead = np.arange(1, self.card.horizon + 1, dtype=np.float32)
+        path: NDArray[np.float32] = last[:, None] + step[:, None] * lead
         scale = np.log(np.abs(step) + np.float32(0.1) * spread + np.float32(1e-3))
-        return Forecast(path, path, np.stack([scale, scale + 1], axis=1))
+        return Forecast(path, path[:, :2], np.stack([scale, scale + 1], axis=1))

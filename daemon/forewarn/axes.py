@@ -23,7 +23,7 @@ Mask = NDArray[np.bool_]
 LARGEST = 1e300  # so that the span of an axis stays finite
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 10, 40
 _TICK_PX = 110  # room for the label of a time
-_FIRST_AT, _LAST_AT = -6.2e10, 2.53e11  # about the years 5 and 9987, for what `datetime` can write
+FIRST_AT, LAST_AT = -6.2e10, 2.53e11  # about the years 5 and 9987, for what `datetime` can write
 _TIME_STEPS = tuple(
     s * m for m, steps in ((1, (1, 5, 15, 30)), (60, (1, 5, 15, 30)), (3600, (1, 3, 6, 12))) for s in steps
 ) + tuple(86400 * days for days in (1, 2, 7, 14, 28, 91, 182, 365, 1825, 3650))
@@ -211,7 +211,7 @@ def _log_ticks(low: float, high: float) -> list[tuple[float, str]]:
 
 
 def _time_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
-    low, high = max(low, _FIRST_AT), min(high, _LAST_AT)
+    low, high = max(low, FIRST_AT), min(high, LAST_AT)
     step = next((s for s in _TIME_STEPS if (high - low) / s <= most), _TIME_STEPS[-1])
     form = "%Y-%m-%d" if step >= 86400 else "%d %b %H:%M" if step >= 60 else "%H:%M:%S"
     values = [step * i for i in range(math.ceil(low / step), math.floor(high / step) + 1)]

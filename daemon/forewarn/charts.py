@@ -19,7 +19,7 @@ from forewarn.axes import LARGEST, Axes, Floats, Scale, Size, span, thin
 WIDE, SMALL = Size(960, 320), Size(460, 250)
 _MANY = 1000  # values from which a histogram leaves out the outermost
 
-_STYLE = """
+STYLE = """
 :root{--ink:#1d2329;--soft:#626c77;--rule:#e3e7eb;--paper:#fff;--raised:#f5f7f9;
 --c0:#0072b2;--c1:#d55e00;--c2:#009e73;--c3:#cc79a7;--c4:#e69f00;--mark:#c8102e;--shade:#e69f00}
 @media(prefers-color-scheme:dark){:root{--ink:#e4e8ec;--soft:#98a3ad;--rule:#2c343c;--paper:#14181c;--raised:#1c2228;
@@ -77,7 +77,7 @@ def page(title: str, body: str, *, style: str = "") -> str:
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">'
-        f"<style>{_STYLE}{style}</style></head>\n<body><h1>{escape(title)}</h1>\n{body}\n</body></html>\n"
+        f"<style>{STYLE}{style}</style></head>\n<body><h1>{escape(title)}</h1>\n{body}\n</body></html>\n"
     )
 
 

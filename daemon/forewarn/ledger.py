@@ -12,7 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from forewarn.adapters.journal import Entry, Journal, Recovered
 from forewarn.adapters.telemetry import Telemetry
@@ -77,6 +77,11 @@ class Ledger:
     def failing(self) -> bool:
         """Whether nothing can be written."""
         return self._journal is not None and self._journal.failing is not None
+
+    @property
+    def standing(self) -> Literal["ok", "failing", ""]:
+        """How it is with the file; "" where there is none."""
+        return "" if self._journal is None else "failing" if self.failing else "ok"
 
     # -- at the start -----------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ ALERT_SCHEMA = "forewarn.alert/1"
 STATE_SCHEMA = "forewarn.state/1"
 FORECAST_SCHEMA = "forewarn.forecast/1"
 
-_TYPES = {AlertRaised: "raised", AlertUpdated: "updated", AlertCleared: "cleared"}
+TYPES = {AlertRaised: "raised", AlertUpdated: "updated", AlertCleared: "cleared"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Phrasebook:
     def alert(self, change: AlertChange) -> Outgoing:
         """One step in the life of an alert."""
         alert = change.alert
-        kind_of_change = _TYPES[type(change)]
+        kind_of_change = TYPES[type(change)]
         body = {
             "schema": ALERT_SCHEMA,
             "id": alert.id,
@@ -305,20 +305,26 @@ def _quantity(alert: Alert, unit: str) -> str:
 def _expectation(alert: Alert, unit: str) -> str:
     if alert.expected is None or alert.upper is None or alert.lower is None:
         return "there is no forecast for it"
-    decimals = _decimals(alert)
+    digits = _decimals(alert)
     half = (alert.upper - alert.lower) / 2
-    return f"{_rounded(alert.expected, decimals)} ± {_rounded(half, decimals)} {unit}".rstrip() + " was expected"
+    return f"{_rounded(alert.expected, digits)} ± {_rounded(half, digits)} {unit}".rstrip() + " was expected"
 
 
 def _decimals(alert: Alert) -> int:
-    """As many as show the first digit of the band's half-width, 1 to 6."""
-    if alert.upper is None or alert.lower is None or alert.upper <= alert.lower:
+    if alert.upper is None or alert.lower is None:
+        return decimals(math.nan)
+    return decimals((alert.upper - alert.lower) / 2)
+
+
+def decimals(half_width: float) -> int:
+    """As many as show the first digit of a band's half-width, 1 to 6; 2 where there is no band."""
+    if not 0 < half_width < math.inf:
         return 2
-    return min(6, max(1, -math.floor(math.log10((alert.upper - alert.lower) / 2))))
+    return min(6, max(1, -math.floor(math.log10(half_width))))
 
 
-def _rounded(value: float | None, decimals: int) -> str:
-    return "nothing" if value is None else f"{value:.{decimals}f}"
+def _rounded(value: float | None, digits: int) -> str:
+    return "nothing" if value is None else f"{value:.{digits}f}"
 
 
 def span(seconds: float) -> str:

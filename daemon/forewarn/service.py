@@ -3,7 +3,7 @@
 Rules that hold here:
 
 - One thread reads the network, judges and publishes. A batch is whatever came while the last one was worked on.
-- The engine is touched under a lock, which a scrape of /metrics takes only to copy its arrays.
+- The engine is touched under a lock, which a scrape of /metrics and the page take only to copy its arrays.
 - Settings objects end here.
 """
 
@@ -12,17 +12,21 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from types import FrameType
+from typing import TypeVar
 
 import numpy as np
 
 from forewarn import __version__
 from forewarn.adapters.http import HttpServer
+from forewarn.adapters.http_request import Answer, Query, Route, Stream
 from forewarn.adapters.mqtt.link import LastWill, MqttLink, Session
 from forewarn.adapters.systemd import Notifier
 from forewarn.adapters.telemetry import Telemetry
 from forewarn.core.alerts import Event, SeriesEvicted
-from forewarn.core.readings import Batch, Fleet, Outcome, Slots, status_name
+from forewarn.core.engine import Engine
+from forewarn.core.readings import Batch, Outcome, Slots, status_name
 from forewarn.core.records import Lost, Step, Tick
 from forewarn.core.verdicts import Verdicts
 from forewarn.errors import ForewarnError
@@ -32,6 +36,9 @@ from forewarn.intake import Intake
 from forewarn.ledger import Ledger
 from forewarn.logs import Complaints, repeats
 from forewarn.messages import Outgoing
+from forewarn.page.changes import Changes
+from forewarn.page.health import Health, Rate
+from forewarn.page.site import Site
 from forewarn.settings import Settings
 from forewarn.states import StateFeed
 from forewarn.steady_clock import SteadyClock
@@ -50,6 +57,8 @@ from forewarn.wiring import (
 )
 
 log = logging.getLogger(__name__)
+
+_Seen = TypeVar("_Seen")
 
 _IDLE_S = 1.0  # the longest wait for the network, and so the pulse of everything that is due by time
 _STALLED_S = 10.0  # without a turn of the loop for so long, /healthz says no
@@ -75,7 +84,9 @@ class Daemon:
         self._settings = settings
         self._reread = reread or (lambda: settings)
         self._lock = threading.Lock()
-        self._telemetry = Telemetry(version=__version__, fleet=self._fleet, max_devices=settings.metrics.max_devices)
+        fleet = partial(self._look, Engine.fleet)
+        self._telemetry = Telemetry(version=__version__, fleet=fleet, max_devices=settings.metrics.max_devices)
+        self._changes, self._rate = Changes(), Rate()
         self._complaints = Complaints()
         self._guard = Guard(self._complaints)
         self._take(settings, parts_of(settings, self._telemetry.inferred))
@@ -111,7 +122,7 @@ class Daemon:
         self._stopping = self._reloading = False
         self._connected = False
         self._listening_since = self._clock.now()
-        self._turned_at = self._told_at = time.monotonic()
+        self._started_at = self._turned_at = self._told_at = time.monotonic()
         self._http = self._open_port()
 
     # -- the loop ---------------------------------------------------------------------------------------------------
@@ -263,6 +274,7 @@ class Daemon:
                 self._notifier.starting(_STARTING_S)
             self._complaints.flush()
             repeats.flush()
+            self._rate.add(now, self._telemetry.tallies().received)
             self._notifier.status(self._status())
             self._find_silent()
             self._watch_model()
@@ -310,8 +322,10 @@ class Daemon:
             if message is None:
                 continue
             outgoing.append(message)
+            sentence = self._phrases.sentence(event)
+            self._changes.add(event, sentence)
             told = {"alert": alert.id, "kind": alert.kind, "device": alert.series.device, "metric": alert.series.metric}
-            log.info("%s %s: %s", alert.kind, alert.id, self._phrases.sentence(event), extra=told)
+            log.info("%s %s: %s", alert.kind, alert.id, sentence, extra=told)
         return outgoing
 
     def _send_letters(self) -> None:
@@ -357,9 +371,9 @@ class Daemon:
 
     # -- state and port ---------------------------------------------------------------------------------------------
 
-    def _fleet(self) -> Fleet:
+    def _look(self, look: Callable[[Engine], _Seen], /) -> _Seen:
         with self._lock:
-            return self._engine.fleet()
+            return look(self._engine)
 
     def _session(self, topics: Sequence[str]) -> Session | None:
         """That the broker is to keep: where every message is entered, what it repeats can be recognised."""
@@ -373,10 +387,14 @@ class Daemon:
         metrics = self._settings.metrics
         if not metrics.enabled:
             return None
-        routes = {"/metrics": self._metrics, "/healthz": self._healthz, "/readyz": self._readyz}
+        routes: dict[str, Route] = {"/metrics": self._metrics, "/healthz": self._healthz, "/readyz": self._readyz}
+        streams: dict[str, Stream] = {}
+        if metrics.page:
+            site = Site(self._look, self._health, lambda: self._phrases, self._changes)
+            routes, streams = {**site.routes(), **routes}, site.streams()
         tls, auth = server_tls(metrics), auth_of(metrics)
-        server = HttpServer(metrics.host, metrics.port, routes, tls=tls, auth=auth)
-        log.info("metrics on %s/metrics", server.url)
+        server = HttpServer(metrics.host, metrics.port, routes, streams=streams, tls=tls, auth=auth)
+        log.info("metrics on %s/metrics%s", server.url, f", page on {server.url}/" if metrics.page else "")
         if not server.is_loopback and not (tls and (auth or metrics.client_ca_file)):
             log.warning(
                 "whoever reaches metrics.host %s reads names and values of all sensors: TLS and a password, or a "
@@ -385,18 +403,36 @@ class Daemon:
             )
         return server
 
-    def _metrics(self) -> tuple[int, str, bytes]:
+    def _health(self) -> Health:
+        tallies = self._telemetry.tallies()
+        return Health(
+            at=self._clock.now(),
+            instance=self._settings.instance,
+            version=__version__,
+            up_s=time.monotonic() - self._started_at,
+            model=self._phrases.model,
+            broker=str(self._link.broker),
+            connected=self._connected,
+            readings_per_s=self._rate.per_s,
+            received=tallies.received,
+            rejected={reason.value: n for reason, n in tallies.rejected.items()},
+            queues=tallies.queues,
+            state=self._ledger.standing,
+            active_alerts=self._telemetry.active_alerts,
+        )
+
+    def _metrics(self, _: Query) -> Answer:
         body, content_type = self._telemetry.exposition()
-        return 200, content_type, body
+        return Answer(200, content_type, body)
 
-    def _healthz(self) -> tuple[int, str, bytes]:
+    def _healthz(self, _: Query) -> Answer:
         stalled_s = time.monotonic() - self._turned_at
-        return _page(stalled_s < _STALLED_S, "ok", f"the loop has stood still for {stalled_s:.0f} s")
+        return _line(stalled_s < _STALLED_S, "ok", f"the loop has stood still for {stalled_s:.0f} s")
 
-    def _readyz(self) -> tuple[int, str, bytes]:
+    def _readyz(self, _: Query) -> Answer:
         if self._ledger.failing:
-            return _page(False, "", "the state file cannot be written: see the log")  # noqa: FBT003 - not good
-        return _page(self._connected, "ok", f"not connected to {self._link.broker}")
+            return _line(False, "", "the state file cannot be written: see the log")  # noqa: FBT003 - not good
+        return _line(self._connected, "ok", f"not connected to {self._link.broker}")
 
     def _close(self) -> None:
         self._notifier.stopping()
@@ -413,5 +449,5 @@ class Daemon:
         log.info("stopped")
 
 
-def _page(good: bool, fine: str, trouble: str) -> tuple[int, str, bytes]:
-    return (200 if good else 503), "text/plain; charset=utf-8", f"{fine if good else trouble}\n".encode()
+def _line(good: bool, fine: str, trouble: str) -> Answer:
+    return Answer(200 if good else 503, "text/plain; charset=utf-8", f"{fine if good else trouble}\n".encode())

@@ -316,11 +316,12 @@ class FaultSettings(_Section):
 
 
 class MetricsSettings(_Section):
-    """The HTTP port with /metrics, /healthz and /readyz. docs/metrics.md says how to open it to others."""
+    """The HTTP port: a page for people, /metrics, /healthz, /readyz. docs/metrics.md says how to open it to others."""
 
     enabled: bool = Field(default=True, description="Whether the port is opened.")
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=9464, ge=0, le=65535, description="Port; 0 takes a free one and logs it.")
+    page: bool = Field(default=True, description="Whether the port has the page for people. docs/page.md shows it.")
     max_devices: int = Field(default=1000, ge=0, description="Series with metrics of their own; the rest is counted.")
     cert_file: Path | None = Field(default=None, description="Certificate with its chain, PEM: the port speaks TLS.")
     key_file: Path | None = Field(

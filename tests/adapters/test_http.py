@@ -11,21 +11,22 @@ from http import HTTPStatus
 
 import pytest
 
-from forewarn.adapters.http import HttpServer, Route
+from forewarn.adapters.http import Bounds, HttpServer
+from forewarn.adapters.http_request import Answer, Query, Route
 from forewarn.errors import SettingsError
 
 HOST = "127.0.0.1"
 
 
-def page() -> tuple[int, str, bytes]:
-    return HTTPStatus.OK, "text/plain; charset=utf-8", "21 °C".encode()
+def page(_: Query) -> Answer:
+    return Answer(HTTPStatus.OK, "text/plain; charset=utf-8", "21 °C".encode())
 
 
-def broken() -> tuple[int, str, bytes]:
+def broken(_: Query) -> Answer:
     raise ValueError("the page fell over")
 
 
-ROUTES: dict[str, Route] = {"/metrics": page, "/readyz": lambda: (503, "text/plain", b"no"), "/broken": broken}
+ROUTES: dict[str, Route] = {"/metrics": page, "/readyz": lambda _: Answer(503, "text/plain", b"no"), "/broken": broken}
 
 
 @pytest.fixture(scope="module")
@@ -115,10 +116,10 @@ def test_a_client_that_goes_away_before_its_answer_disturbs_nobody(
 ) -> None:
     asked, went = threading.Event(), threading.Event()
 
-    def large() -> tuple[int, str, bytes]:
+    def large(_: Query) -> Answer:
         asked.set()
         went.wait(10)
-        return 200, "text/plain", b"x" * 10_000_000
+        return Answer(200, "text/plain", b"x" * 10_000_000)
 
     with caplog.at_level(logging.DEBUG), HttpServer(HOST, 0, {**ROUTES, "/large": large}) as server:
         with socket.create_connection((HOST, server.port), timeout=10) as client:
@@ -133,7 +134,7 @@ def test_a_client_that_goes_away_before_its_answer_disturbs_nobody(
 
 
 def test_one_connection_too_many_is_closed_at_once_and_those_before_it_are_served() -> None:
-    with HttpServer(HOST, 0, ROUTES, max_connections=2) as server:
+    with HttpServer(HOST, 0, ROUTES, bounds=Bounds(connections=2)) as server:
         first, second, third = (socket.create_connection((HOST, server.port), timeout=10) for _ in range(3))
         with first, second, third:
             assert third.recv(1) == b""
@@ -150,7 +151,7 @@ def _is_served(server: HttpServer) -> bool:
 
 
 def test_a_client_that_sends_a_byte_now_and_then_is_cut_off() -> None:
-    with HttpServer(HOST, 0, ROUTES, max_connections=1, timeout_s=0.5) as server:
+    with HttpServer(HOST, 0, ROUTES, bounds=Bounds(connections=1, open_for_s=0.5)) as server:
         with socket.create_connection((HOST, server.port), timeout=0.1) as client:
             client.sendall(b"GET /metrics HTTP/1.1\r\n")
             assert eventually(lambda: _has_ended(client))
@@ -168,9 +169,9 @@ def _has_ended(client: socket.socket) -> bool:
 
 
 def test_a_client_that_does_not_read_is_cut_off() -> None:
-    large: dict[str, Route] = {"/metrics": lambda: (200, "text/plain", b"x" * 50_000_000)}
+    large: dict[str, Route] = {"/metrics": lambda _: Answer(200, "text/plain", b"x" * 50_000_000)}
     with (
-        HttpServer(HOST, 0, large, timeout_s=0.5) as server,
+        HttpServer(HOST, 0, large, bounds=Bounds(open_for_s=0.5)) as server,
         socket.create_connection((HOST, server.port), timeout=10) as client,
     ):
         client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
@@ -213,3 +214,35 @@ def test_a_port_in_use_is_named_with_what_to_do(server: HttpServer) -> None:
 def test_an_address_that_is_not_ours_is_named_with_what_to_do(host: str, port: int) -> None:
     with pytest.raises(SettingsError, match=r"metrics\.host .* set metrics\.host to an address of this machine"):
         HttpServer(host, port, ROUTES)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", b"200"),
+        ("127.0.0.1:9464", b"200"),
+        ("localhost", b"200"),
+        ("LOCALHOST:1", b"200"),
+        ("[::1]:9464", b"200"),
+        ("::1", b"421"),
+        ("", b"421"),
+        ("rebound.example", b"421"),
+        ("rebound.example:9464", b"421"),
+        ("127.0.0.1.example", b"421"),
+        ("localhost.example", b"421"),
+        ("127.0.0.1@example", b"421"),
+    ],
+)
+def test_on_loopback_a_name_that_a_site_may_have_is_turned_away(server: HttpServer, host: str, status: bytes) -> None:
+    with socket.create_connection((HOST, server.port), timeout=10) as client:
+        client.sendall(f"GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        assert client.recv(12) == b"HTTP/1.0 " + status
+
+
+def test_elsewhere_the_port_has_whatever_name_the_network_gives_it() -> None:
+    with (
+        HttpServer("0.0.0.0", 0, ROUTES) as server,  # noqa: S104 - what an operator may set
+        socket.create_connection((HOST, server.port), timeout=10) as client,
+    ):
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: gateway.example:9464\r\n\r\n")
+        assert client.recv(12) == b"HTTP/1.0 200"

@@ -15,14 +15,15 @@ from pathlib import Path
 import pytest
 
 from forewarn.adapters import http_access
-from forewarn.adapters.http import HttpServer, Route
+from forewarn.adapters.http import Bounds, HttpServer
 from forewarn.adapters.http_access import BasicAuth, ServerFiles, ServerTls
+from forewarn.adapters.http_request import Answer, Route
 from forewarn.errors import SettingsError
 from forewarn.passwords import PasswordHash
 from tests.certificates import Identity, authority, signed
 
 HOST = "127.0.0.1"
-ROUTES: dict[str, Route] = {"/metrics": lambda: (200, "text/plain", b"here")}
+ROUTES: dict[str, Route] = {"/metrics": lambda _: Answer(200, "text/plain", b"here")}
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +287,7 @@ def test_guesses_are_checked_one_at_a_time_with_a_pause_and_do_not_stop_who_know
                 ask(server, headers=basic("prometheus", "wrong"))
 
     auth = BasicAuth("prometheus", counted)  # type: ignore[arg-type]  # the same
-    with HttpServer(HOST, 0, ROUTES, max_connections=50, auth=auth) as server:
+    with HttpServer(HOST, 0, ROUTES, auth=auth, bounds=Bounds(connections=50)) as server:
         assert ask(server, headers=basic("prometheus", "right"))[0] == 200
         guessers = [threading.Thread(target=guess) for _ in range(20)]
         for thread in guessers:
@@ -323,7 +324,7 @@ def test_a_client_that_trickles_its_handshake_is_cut_off_and_stops_nobody(
 ) -> None:
     files = ServerFiles(own.cert, own.key)
     with (
-        HttpServer(HOST, 0, ROUTES, max_connections=2, timeout_s=0.5, tls=ServerTls(files)) as server,
+        HttpServer(HOST, 0, ROUTES, tls=ServerTls(files), bounds=Bounds(connections=2, open_for_s=0.5)) as server,
         socket.create_connection((HOST, server.port), timeout=0.1) as client,
     ):
         client.sendall(sent)
@@ -337,7 +338,7 @@ def test_a_client_that_trickles_its_handshake_is_cut_off_and_stops_nobody(
 def test_a_client_that_trickles_its_request_over_tls_is_cut_off(own: Identity, ca: Identity) -> None:
     files = ServerFiles(own.cert, own.key)
     with (
-        HttpServer(HOST, 0, ROUTES, max_connections=1, timeout_s=0.5, tls=ServerTls(files)) as server,
+        HttpServer(HOST, 0, ROUTES, tls=ServerTls(files), bounds=Bounds(connections=1, open_for_s=0.5)) as server,
         client_context(ca).wrap_socket(
             socket.create_connection((HOST, server.port), timeout=0.1), server_hostname=HOST
         ) as client,
@@ -349,7 +350,7 @@ def test_a_client_that_trickles_its_request_over_tls_is_cut_off(own: Identity, c
 
 
 def test_a_thousand_connections_leave_few_threads_and_a_server_that_serves() -> None:
-    with HttpServer(HOST, 0, ROUTES, timeout_s=0.5) as server, ExitStack() as open_ones:
+    with HttpServer(HOST, 0, ROUTES, bounds=Bounds(open_for_s=0.5)) as server, ExitStack() as open_ones:
         for _ in range(1000):
             client = open_ones.enter_context(socket.socket())
             client.setblocking(False)  # noqa: FBT003 - the library's signature

@@ -15,6 +15,11 @@ from typing import Self
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
+def _cpu_s(stat: Path) -> float:
+    fields = stat.read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
 def split_cores() -> tuple[set[int], set[int]]:
     """One core for what is measured and the others for everything else; the same one where there is only one."""
     first, *others = sorted(os.sched_getaffinity(0))
@@ -81,8 +86,11 @@ class Measured:
 
     def cpu_s(self) -> float:
         """CPU seconds of all its threads, user and system."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(") ")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+        return _cpu_s(Path(f"/proc/{self._process.pid}/stat"))
+
+    def loop_cpu_s(self) -> float:
+        """The same of its first thread alone."""
+        return _cpu_s(Path(f"/proc/{self._process.pid}/task/{self._process.pid}/stat"))
 
     def rss_bytes(self) -> int:
         """Resident memory."""

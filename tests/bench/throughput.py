@@ -3,7 +3,8 @@
 Each round starts a fresh process on a core of its own, with a real Mosquitto and this publisher on the other cores:
 first as fast as it goes, with a bounded number of readings in flight so that nothing is dropped, then at a fixed rate
 with probes, readings so far off that each must raise an alert, timed from their publishing to the alert's arrival.
-Candidates take turns, so that a machine that slows down slows both. `python -m tests.bench.throughput --help`.
+Candidates take turns, so that a machine that slows down slows both. With `--viewer` they are forewarn with nobody at
+its page and forewarn with somebody. `python -m tests.bench.throughput --help`.
 """
 
 import argparse
@@ -12,18 +13,20 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from forewarn.adapters.onnx_forecaster import resolve_model
 from forewarn.demo.broker import HOST, free_port
 from tests.bench.load import N_DEVICE, Load, flood, prime, probe
 from tests.bench.measured import Measured, split_cores
+from tests.bench.viewer import Viewer
 from tests.bench.wire import Wire
 from tests.brokers import Mosquitto, Subscriber
 
 N_STEP = 30
+WATCHED = "forewarn with a viewer"
 SETTINGS = """
 instance = "bench"
 model = "{model}"
@@ -51,10 +54,11 @@ level = "warning"
 
 @dataclass(frozen=True)
 class Round:
-    """What one round of one candidate gave."""
+    """What one round of one candidate gave; `port_percent` is the share of all CPU time that is not the loop's."""
 
     readings_per_s: float
     cpu_us_per_reading: float
+    port_percent: float
     cpu_us_at_rate: float
     latency_p50_ms: float
     latency_p99_ms: float
@@ -65,14 +69,19 @@ class Round:
 def measure(measured: Measured, broker: Mosquitto, alert_topic: str, arguments: argparse.Namespace) -> Round:
     """One round."""
     load = Load(arguments.rounds + N_STEP + 60)
-    with measured, Wire(broker.host, broker.port, "bench-load") as wire, Subscriber(broker, alert_topic) as alerts:
+    with (
+        measured,
+        Wire(broker.host, broker.port, "bench-load") as wire,
+        Subscriber(broker, alert_topic) as alerts,
+        Viewer(measured.count_url) if measured.name == WATCHED else nullcontext(),
+    ):
         prime(wire, measured, load)
         warm_up = [load.round(20.0 + 0.01 * (i % 7)) for i in range(N_STEP + 35)]
         rounds = [load.round(20.0 + 0.01 * (i % 7)) for i in range(arguments.rounds)]
         _, lost_before = flood(wire, measured, warm_up, arguments.in_flight)
-        cpu_before = measured.cpu_s()
+        cpu_before, loop_before = measured.cpu_s(), measured.loop_cpu_s()
         took, lost = flood(wire, measured, rounds, arguments.in_flight)
-        cpu = measured.cpu_s() - cpu_before
+        cpu, loop = measured.cpu_s() - cpu_before, measured.loop_cpu_s() - loop_before
         n = len(rounds) * N_DEVICE - lost
         base, cpu_before = measured.count(), measured.cpu_s()
         latencies = sorted(probe(wire, alerts, load, arguments.probes, arguments.rate))
@@ -80,6 +89,7 @@ def measure(measured: Measured, broker: Mosquitto, alert_topic: str, arguments: 
         return Round(
             readings_per_s=n / took,
             cpu_us_per_reading=cpu / n * 1e6,
+            port_percent=100.0 * (1.0 - loop / cpu),
             cpu_us_at_rate=cpu_at_rate * 1e6,
             latency_p50_ms=1e3 * statistics.median(latencies),
             latency_p99_ms=1e3 * latencies[int(0.99 * (len(latencies) - 1))],
@@ -119,9 +129,15 @@ def forewarn(port: int, model: Path, folder: Path, core: set[int], detector: str
     )
 
 
+def watched(port: int, model: Path, folder: Path, core: set[int], detector: str) -> Measured:
+    """The same with a viewer of its page."""
+    return replace(forewarn(port, model, folder, core, detector), name=WATCHED)
+
+
 CANDIDATES: dict[str, tuple[Callable[[int, Path, Path, set[int], str], Measured], str]] = {
     "naive": (naive, "naive/alerts/#"),
     "forewarn": (forewarn, "forewarn/+/alerts/#"),
+    WATCHED: (watched, "forewarn/+/alerts/#"),
 }
 
 
@@ -172,7 +188,8 @@ def options(command_line: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--in-flight", type=int, default=15_000, help="most readings sent and not yet handled")
     parser.add_argument("--rate", type=float, default=5000.0, help="readings a second while latency is measured")
     parser.add_argument("--probes", type=int, default=200, help="latency samples in a round")
-    parser.add_argument("--only", choices=sorted(CANDIDATES))
+    parser.add_argument("--only", choices=("naive", "forewarn"))
+    parser.add_argument("--viewer", action="store_true", help="forewarn without and with a viewer of its page")
     arguments = parser.parse_args(command_line)
     if arguments.probes > N_DEVICE // 2:
         parser.error(f"--probes {arguments.probes}: at most {N_DEVICE // 2}, each is a device of its own")
@@ -183,7 +200,8 @@ def run(arguments: argparse.Namespace) -> dict[str, list[Round]]:
     """The rounds of each candidate, printed as they end."""
     own = os.sched_getaffinity(0)
     core, others = split_cores()
-    results: dict[str, list[Round]] = {name: [] for name in CANDIDATES if arguments.only in (None, name)}
+    names = ["forewarn", WATCHED] if arguments.viewer else ["naive", "forewarn"]
+    results: dict[str, list[Round]] = {name: [] for name in names if arguments.only in (None, name)}
     os.sched_setaffinity(0, others)
     try:
         with tempfile.TemporaryDirectory(prefix="forewarn-bench-") as folder, lossless_broker() as broker:

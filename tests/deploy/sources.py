@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from forewarn.adapters.http import HttpServer
+from forewarn.adapters.http_request import Answer, Query
 from forewarn.adapters.telemetry import Telemetry
 from forewarn.core.alerts import Alert, AlertCleared, AlertRaised, AlertUpdated, Kind, SeriesEvicted, Severity
 from forewarn.core.card import Feature, ModelCard
@@ -99,8 +100,8 @@ def filled(keys: Sequence[SeriesKey] = KEYS) -> Telemetry:
 def served(telemetry: Telemetry) -> HttpServer:
     """A server with the telemetry's `/metrics`, on a free loopback port."""
 
-    def metrics() -> tuple[int, str, bytes]:
+    def metrics(_: Query) -> Answer:
         body, content_type = telemetry.exposition()
-        return 200, content_type, body
+        return Answer(200, content_type, body)
 
     return HttpServer("127.0.0.1", 0, {"/metrics": metrics})

@@ -13,8 +13,8 @@ from unittest.mock import patch
 
 import numpy as np
 
-from forewarn.adapters.http import _Request
 from forewarn.adapters.http_access import BasicAuth
+from forewarn.adapters.http_request import Answer, Request
 from forewarn.adapters.journal import Entry, Journal, Letter
 from forewarn.adapters.onnx_forecaster import load_model
 from forewarn.core.card import CARD_KEY, GOLDEN_KEY, GoldenSample, ModelCard
@@ -267,7 +267,7 @@ class _Anybody:
 
 
 def _request(data: bytes) -> None:
-    routes = {"/metrics": lambda: (200, "text/plain", b"here")}
+    routes = {"/metrics": lambda _: Answer(200, "text/plain", b"here")}
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.setblocking(False)  # noqa: FBT003 - the library's signature
@@ -275,7 +275,7 @@ def _request(data: bytes) -> None:
         theirs.shutdown(socket.SHUT_WR)
         with patch("time.sleep"):
             auth = BasicAuth("a", _Anybody())  # type: ignore[arg-type]  # all that is used of it
-            _Request(ours, ("127.0.0.1", 1), SimpleNamespace(routes=routes, auth=auth))  # type: ignore[arg-type]  # the same
+            Request(ours, ("127.0.0.1", 1), SimpleNamespace(routes=routes, streams={}, auth=auth, is_loopback=True))  # type: ignore[arg-type]  # the same
         ours.shutdown(socket.SHUT_WR)
         answer = theirs.recv(65_536) if data else b""
         assert b"here" not in answer or b"YTpi" in data

@@ -14,7 +14,7 @@ import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, islice, product
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -54,6 +54,20 @@ _SERIES: Final = (
     ("forewarn_series_threshold", "threshold", "Score above which a reading counts as exceeding."),
     ("forewarn_series_state", "state", "What the series is doing: 0 warming up, 1 ok, 2 alert."),
 )
+
+
+class Tallies(NamedTuple):
+    """What has come in so far, and what waits.
+
+    Attributes:
+        received: readings, used or not.
+        rejected: readings not used, by reason.
+        queues: messages that wait, and how many were dropped, by queue.
+    """
+
+    received: int
+    rejected: dict[Rejection, int]
+    queues: dict[str, tuple[int, int]]
 
 
 class Telemetry(Collector):
@@ -158,6 +172,16 @@ class Telemetry(Collector):
                 if (own := known.get(tuple(labels))) is not None:
                     self._events[own] = int(n)
 
+    def tallies(self) -> Tallies:
+        """What has come in so far, and what waits."""
+        with self._lock:
+            return Tallies(self._received, self._reasons(), dict(self._queues))
+
+    def _reasons(self) -> dict[Rejection, int]:
+        """Readings not used, while decoding or by the engine."""
+        by_engine = {OUTCOME_REJECTION[o]: int(self._outcomes[o]) for o in Outcome if o >= REJECTED_FROM}
+        return {reason: n + by_engine.get(reason, 0) for reason, n in self._rejected.items()}
+
     def reloaded(self, *, taken: bool) -> None:
         """Changed settings or another model were taken up, or refused."""
         with self._lock:
@@ -253,8 +277,7 @@ class Telemetry(Collector):
 
     def _of_readings(self) -> Iterator[Metric]:
         judged = dict(zip(Outcome, self._outcomes.tolist(), strict=True))
-        by_engine = {OUTCOME_REJECTION[o]: n for o, n in judged.items() if o >= REJECTED_FROM}
-        reasons = {reason: n + by_engine.get(reason, 0) for reason, n in self._rejected.items()}
+        reasons = self._reasons()
         outcomes = {o.name.lower(): n for o, n in judged.items() if o < REJECTED_FROM}
         outcomes["rejected"] = sum(reasons.values())
         yield _Counter(

@@ -110,6 +110,28 @@ def half_widths(table: Table, slots: Slots) -> Floats:
     return np.where(rows["n_lead"][:, None] > 0, rows["half_width"], unknown)
 
 
+def told(table: Table, slot: int) -> tuple[Counts, Floats, Floats]:
+    """The latest forecast of each of the last readings of a series that there is one of.
+
+    Returns:
+        `(m,)` their places after the last reading, 0 and less; `(m,)` what was forecast; `(2, m)` the half-widths.
+    """
+    paths = table["paths"][slot].astype(np.float64)
+    horizon = paths.shape[1]
+    place = np.arange(1 - KEPT, 1)
+    age = table["path_n"][slot] - table["path_made"][slot]  # readings since each was made
+    ahead = place[:, None] + age - 1  # the lead that each path has for each place
+    ahead = np.where(ahead >= 0, ahead, horizon)
+    path = ahead.argmin(axis=1)
+    lead = ahead[np.arange(KEPT), path]
+    forecast = lead < horizon
+    place, path, lead = place[forecast], path[forecast], lead[forecast]
+    value = paths[path, lead]
+    known = np.isfinite(value)
+    widths = half_widths(table, np.array([slot]))[0]
+    return place[known], value[known], widths[:, lead[known]]
+
+
 def _every(n_path: int, horizon: int) -> int:
     """A path is kept of every so many readings: a number without 2, 3 and 5 in it, to meet every hour of a day."""
     least = math.ceil(horizon / n_path)

@@ -78,9 +78,14 @@ def after_gap(state: State, interval: Floats, max_gap: float) -> Mask:
     return gap
 
 
+def even(state: State) -> Mask:
+    """Of which series missing readings are counted."""
+    regular: Mask = (state["n_interval"] >= MIN_INTERVALS) & (state["unevenness"] <= EVEN)
+    return regular
+
+
 def missing(state: State, interval: Floats) -> Counts:
     """How many readings should have come within these intervals, `(n,)` seconds, NaN for the first."""
-    even = (state["n_interval"] >= MIN_INTERVALS) & (state["unevenness"] <= EVEN)
-    known = np.where(even, np.minimum(interval, LONGEST_S) / state["usual_interval"], 1.0)
+    known = np.where(even(state), np.minimum(interval, LONGEST_S) / state["usual_interval"], 1.0)
     n: Counts = np.clip(np.rint(known) - 1.0, 0.0, _MOST_MISSING).astype(np.int64)
     return n

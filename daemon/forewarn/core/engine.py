@@ -17,9 +17,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.core import bands, cadences, faults, limits, windows
+from forewarn.core import bands, cadences, courses, faults, limits, windows
 from forewarn.core.admissions import Admissions
 from forewarn.core.alerts import OF_JUDGES, Alert, AlertBook, AlertChange, Kind
+from forewarn.core.courses import Course, Recent
 from forewarn.core.judges import BIT, LEAD_COLUMNS, Arrivals, Findings, Judges
 from forewarn.core.ports import Forecaster
 from forewarn.core.readings import Batch, Fleet, Floats, Outcome, SeriesKey, SeriesState, Slots
@@ -257,6 +258,23 @@ class Engine:
             half_width=bands.half_widths(columns, chosen),
             **{name: columns[name][chosen] for name in LAST},
         )
+
+    def active(self) -> tuple[Alert, ...]:
+        """Every active alert, in the order of their raises."""
+        return tuple(self._book)
+
+    def recent(self, slots: Slots) -> Recent:
+        """A copy of the readings that are kept of these series."""
+        keys = tuple(self._registry.keys[slot] for slot in slots.tolist())
+        return Recent(keys, *courses.recent(self._table, slots, self._target))
+
+    def course(self, key: SeriesKey) -> Course | None:
+        """A copy of what is kept of one series; None where it is not known."""
+        slot = self._registry.slots.get(key)
+        if slot is None:
+            return None
+        last, alerts = self.fleet(np.array([slot])), tuple(self._book.of(slot))
+        return courses.course(self._table, slot, self._target, last, alerts)
 
     def snapshot(self) -> Snapshot:
         """Everything that the coming verdicts depend on."""

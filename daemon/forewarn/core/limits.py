@@ -29,6 +29,12 @@ def set_limits(table: Table, slot: int, limits: Limits) -> None:
         table[name][slot] = getattr(limits, name)
 
 
+def given(table: Table, slot: int) -> dict[str, float]:
+    """What the operator said of the values of one series."""
+    bounds = {name: float(table[name][slot]) for name in ("low", "high", "limit_below", "limit_above")}
+    return {name: bound for name, bound in bounds.items() if np.isfinite(bound)}
+
+
 def out_of_range(state: State, value: Floats, active: Mask, rules: Rules) -> Ruling:
     """Readings outside [low, high]. The score is how far, in the target's unit."""
     return _beyond(state, "range_calm", _Band(state["low"], state["high"]), value, active, rules)

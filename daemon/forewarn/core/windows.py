@@ -81,10 +81,15 @@ def bridge(state: State, at: Floats, values: Floats, missing: Counts) -> None:
         _append(state, rows[some], value[some] + share[:, None] * rise[some], time[some] + share * elapsed[some])
 
 
+def n_known(filled: Counts, n_earlier: Counts, n_step: int) -> Counts:
+    """How many steps are known of windows of `n_step` and of what was before them."""
+    known: Counts = filled + np.where(filled == n_step, n_earlier, 0)
+    return known
+
+
 def refitted(columns: Mapping[str, NDArray[Any]], n_step: int) -> dict[str, NDArray[Any]]:
     """The columns of a snapshot, with the windows of a model of `n_step` steps."""
-    filled, n_earlier = columns["filled"], columns["n_earlier"]
-    n_known = filled + np.where(filled == columns["window"].shape[1], n_earlier, 0)
+    known = n_known(columns["filled"], columns["n_earlier"], columns["window"].shape[1])
     out = dict(columns)
     for name, older in (("window", "earlier"), ("window_at", "earlier_at")):
         steps = np.concatenate([columns[older], columns[name]], axis=1)
@@ -95,8 +100,8 @@ def refitted(columns: Mapping[str, NDArray[Any]], n_step: int) -> dict[str, NDAr
         steps = steps[:, -n_kept:]
         out[name] = steps[:, -n_step:]
         out[older] = steps[:, -n_step - max(KEPT - n_step, 1) : -n_step]
-    out["filled"] = np.minimum(n_known, n_step)
-    out["n_earlier"] = np.minimum(n_known - out["filled"], out["earlier"].shape[1])
+    out["filled"] = np.minimum(known, n_step)
+    out["n_earlier"] = np.minimum(known - out["filled"], out["earlier"].shape[1])
     return out
 
 
