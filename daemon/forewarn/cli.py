@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_check(commands)
     _add_explain(commands)
     _add_discover(commands)
+    _add_health(commands)
     _add_backtest(commands)
     _add_model(commands)
     _add_simulate(commands)
@@ -160,6 +161,23 @@ def _discover(args: argparse.Namespace) -> None:
     except OSError as error:
         raise SettingsError(f"{args.out}: cannot be written ({error.strerror}): give another --out") from error
     print(f"written to {args.out}; now: forewarn check --config {args.out} --connect")
+
+
+def _add_health(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "health",
+        help="ask the running daemon how it is",
+        description="Ask the daemon that runs on this machine with these settings how it is; exit 0 if it is well.",
+    )
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings, TOML")
+    parser.set_defaults(command=_health)
+
+
+def _health(args: argparse.Namespace) -> None:
+    from forewarn.health import check_health  # noqa: PLC0415 - --help is quick
+    from forewarn.settings import load  # noqa: PLC0415 - the same
+
+    print(check_health(load(args.config).settings.metrics))
 
 
 def _add_backtest(commands: Commands) -> None:

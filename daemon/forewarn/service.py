@@ -393,7 +393,9 @@ class Daemon:
             site = Site(self._look, self._health, lambda: self._phrases, self._changes)
             routes, streams = {**site.routes(), **routes}, site.streams()
         tls, auth = server_tls(metrics), auth_of(metrics)
-        server = HttpServer(metrics.host, metrics.port, routes, streams=streams, tls=tls, auth=auth)
+        server = HttpServer(
+            metrics.host, metrics.port, routes, streams=streams, tls=tls, auth=auth, told_to_all=["/healthz"]
+        )
         log.info("metrics on %s/metrics%s", server.url, f", page on {server.url}/" if metrics.page else "")
         if not server.is_loopback and not (tls and (auth or metrics.client_ca_file)):
             log.warning(

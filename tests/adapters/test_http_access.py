@@ -199,6 +199,20 @@ def guarded() -> Iterator[HttpServer]:
         yield server
 
 
+def test_a_page_for_all_needs_no_password_and_opens_no_other() -> None:
+    auth = BasicAuth("prometheus", PasswordHash.of("right"))
+    with HttpServer(HOST, 0, {**ROUTES, "/healthz": ROUTES["/metrics"]}, auth=auth, told_to_all=["/healthz"]) as server:
+        for path, status in (
+            ("/healthz", 200),
+            ("/healthz?x", 200),
+            ("/metrics", 401),
+            ("/healthz/", 401),
+            ("/x", 401),
+        ):
+            assert ask(server, path=path)[0] == status
+        assert ask(server, path="/healthz", method="POST")[0] == 401
+
+
 def test_the_right_password_is_let_in(guarded: HttpServer) -> None:
     assert ask(guarded, headers=basic("prometheus", "right"))[::2] == (200, b"here")
     assert ask(guarded, headers=basic("prometheus", "right"), method="HEAD")[::2] == (200, b"")

@@ -1,5 +1,6 @@
 """The image, the compose file and the broker's settings, as far as they can be checked without a container engine."""
 
+import json
 import re
 import subprocess
 import tempfile
@@ -48,10 +49,14 @@ def test_the_image_copies_what_exists_and_the_build_context_has_it() -> None:
         assert f"!{name}" in allowed, name
 
 
-def test_the_image_checks_its_own_health_on_the_page_and_port_of_the_daemon() -> None:
-    port = load(DEPLOY / "forewarn.toml").settings.metrics.port
-    assert f"http://127.0.0.1:{port}/healthz" in FINAL
-    assert f"EXPOSE {port}" in FINAL
+def test_the_image_checks_the_health_of_the_daemon_that_it_runs() -> None:
+    def words(instruction: str) -> list[str]:
+        (found,) = re.findall(rf"{instruction} (\[.*\])$", FINAL, re.MULTILINE)
+        return list(json.loads(found))
+
+    run, health = words(r"^CMD"), words(r"^HEALTHCHECK .*\\\n    CMD")
+    assert health == [*words("^ENTRYPOINT"), "health", *run[1:]]
+    assert f"EXPOSE {load(DEPLOY / 'forewarn.toml').settings.metrics.port}" in FINAL
 
 
 def test_variables_of_the_image_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,10 @@
 """The HTTP port of a running daemon as the settings and credentials open it. No broker is needed."""
 
+import os
+import signal
 import ssl
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from base64 import b64encode
@@ -8,8 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from forewarn.adapters.http import HttpServer
+from forewarn.adapters.http_request import Answer
 from forewarn.demo.broker import free_port
+from forewarn.errors import ForewarnError
+from forewarn.health import check_health
 from forewarn.passwords import PasswordHash
+from forewarn.settings import MetricsSettings
 from tests.certificates import authority, signed
 from tests.daemons import TINY, DaemonProcess
 
@@ -45,6 +54,60 @@ def test_it_speaks_tls_and_asks_for_the_password_of_the_credential(tmp_path: Pat
         log = daemon.log.read_text()
     assert "whoever reaches" not in log
     assert hashed[-20:] not in log
+
+
+def health(config: Path, port: int, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """As the image's health check asks."""
+    command = [sys.executable, "-m", "forewarn", "health", "--config", str(config)]
+    own = {**os.environ, **(environ or {}), "FOREWARN_METRICS__PORT": str(port)}
+    return subprocess.run(command, env=own, capture_output=True, text=True, check=False, timeout=30)
+
+
+@pytest.mark.parametrize("kind", ["plain", "expired", "clients", "others"])
+def test_health_is_told_over_whatever_the_port_speaks_and_without_the_password(kind: str, tmp_path: Path) -> None:
+    metrics = f'host = "0.0.0.0"\nusername = "x"\npassword_hash = "{PasswordHash.of("secret")}"\n'
+    environ = {}
+    if kind != "plain":
+        ca = authority(tmp_path)
+        own = signed(ca, "server", days=-1 if kind == "expired" else 2)
+        metrics += f'cert_file = "{own.cert}"\n'
+        clients = {"clients": ca, "others": authority(tmp_path, "other")}.get(kind)
+        metrics += f'client_ca_file = "{clients.cert}"\n' if clients else ""
+        (tmp_path / "credentials").mkdir()
+        (tmp_path / "credentials" / "metrics__key_file").write_bytes(own.key.read_bytes())
+        environ["CREDENTIALS_DIRECTORY"] = str(tmp_path / "credentials")
+    config = settings_of(tmp_path, metrics)
+    with DaemonProcess(config, environ=environ, ready=False) as daemon:
+        port = int(daemon.wait_for_log(r"metrics on https?://0\.0\.0\.0:(\d+)/metrics")[1])
+        asked = health(config, port, environ)
+        if kind == "others":
+            assert (asked.returncode, asked.stderr.count("\n")) == (1, 1)
+            assert "does not answer on 127.0.0.1" in asked.stderr
+        else:
+            assert (asked.returncode, asked.stdout, asked.stderr) == (0, "ok\n", "")
+    assert health(config, port, environ).returncode == 1
+
+
+def test_health_of_a_daemon_that_stands_still_is_bad(tmp_path: Path) -> None:
+    config = settings_of(tmp_path, "")
+    with DaemonProcess(config, ready=False) as daemon:
+        port = int(daemon.url.rpartition(":")[2])
+        assert health(config, port).returncode == 0
+        daemon.process.send_signal(signal.SIGSTOP)
+        try:
+            asked = health(config, port)
+        finally:
+            daemon.process.send_signal(signal.SIGCONT)
+    assert (asked.returncode, "timed out" in asked.stderr) == (1, True)
+    assert health(config, 0).returncode == 78
+
+
+def test_a_daemon_that_is_not_well_is_told_in_its_own_words() -> None:
+    page = Answer(503, "text/plain", b"the loop has stood still for 12 s\n")
+    with HttpServer("127.0.0.1", 0, {"/healthz": lambda _: page}) as server:
+        settings = MetricsSettings(port=server.port)
+        with pytest.raises(ForewarnError, match="the daemon is not well: the loop has stood still for 12 s"):
+            check_health(settings)
 
 
 @pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)])  # noqa: S104 - what an operator may set

@@ -15,7 +15,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import ThreadingHTTPServer
 from ipaddress import ip_address
@@ -55,6 +55,7 @@ class HttpServer:
         bounds: see there.
         tls: speaks TLS alone, with these certificates.
         auth: asks for a password.
+        told_to_all: paths that need none.
 
     Raises:
         SettingsError: the address cannot be listened on.
@@ -70,10 +71,12 @@ class HttpServer:
         bounds: Bounds = Bounds(),  # noqa: B008 - it cannot be changed
         tls: ServerTls | None = None,
         auth: BasicAuth | None = None,
+        told_to_all: Collection[str] = (),
     ) -> None:
         try:
             family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-            self._server = _Server(family, (host, port), dict(routes), dict(streams), bounds, tls, auth)
+            parts = dict(routes), dict(streams), bounds, tls, auth, frozenset(told_to_all)
+            self._server = _Server(family, (host, port), *parts)
         except (OSError, OverflowError, UnicodeError) as error:
             raise SettingsError(_complaint(host, port, error)) from error
         self.port: int = self._server.server_address[1]
@@ -120,9 +123,11 @@ class _Server(ThreadingHTTPServer):
         bounds: Bounds,
         tls: ServerTls | None,
         auth: BasicAuth | None,
+        told_to_all: frozenset[str],
     ) -> None:
         self.address_family = family
         self.routes, self.streams, self.auth, self._bounds, self._tls = routes, streams, auth, bounds, tls
+        self.told_to_all = told_to_all
         self._opened_at: dict[socket.socket, float] = {}  # monotonic
         self._streaming: set[socket.socket] = set()
         self.closing = threading.Event()
