@@ -1,9 +1,10 @@
 # make demo   a broker, a simulated fleet and the daemon, live, on a machine that has only Python 3.11+
-# make test   the whole suite (installs the training extra with the CPU build of torch)
+# make test   the whole suite, two files at a time (installs the training extra with the CPU build of torch)
 # make lint   ruff, mypy strict, import-linter
 # make fuzz   200,000 damaged inputs for everything that reads what others wrote, some two minutes (ARGS="--seed 5")
 # make locks   writes requirements.lock and requirements-training.lock anew
 # make chaos  the long forms of the tests of tests/chaos (about an hour), with their figures
+# make thorough   properties with twenty times the examples, whole runs with trainings and data in full
 # make bench-journal   what the journal costs, by durability and QoS
 # make quality   measures alerts and forecasts on public data and writes the tables in docs (an hour, 500 MB to install; ARGS="nab quiet" for parts)
 
@@ -14,7 +15,7 @@ BIN := .venv/bin
 TORCH := torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cpu --retries 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-journal chaos fuzz locks quality clean
+.PHONY: help demo test lint bench bench-journal chaos fuzz locks quality thorough clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -37,7 +38,7 @@ demo: .venv/demo
 	@$(BIN)/forewarn demo $(ARGS)
 
 test: .venv/test
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
 
 lint: .venv/test
 	$(BIN)/ruff check .
@@ -60,6 +61,9 @@ bench-journal: .venv/test
 
 chaos: .venv/test
 	CHAOS=long $(BIN)/python -m pytest tests/chaos -s --timeout 7200 $(ARGS)
+
+thorough: .venv/test
+	THOROUGH=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m 'hypothesis or slow' --timeout 7200 $(ARGS)
 
 .venv/quality: .venv/test
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[quality,baselines]' -c constraints.txt

@@ -18,7 +18,8 @@ from typing import NamedTuple, Protocol, Self
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from forewarn.demo.broker import HOST, EmbeddedBroker, free_port
+from forewarn.demo.broker import HOST, EmbeddedBroker
+from tests.ports import free_port
 
 MISSING_MOSQUITTO = "mosquitto is not installed: apt-get install -y mosquitto"
 
@@ -102,6 +103,9 @@ class Amqtt(EmbeddedBroker):
     """The broker of `forewarn demo`."""
 
     name = "amqtt"
+
+    def __init__(self) -> None:
+        super().__init__(free_port())
 
     def restart(self) -> None:
         self.stop()

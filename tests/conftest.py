@@ -1,11 +1,25 @@
-"""Brokers for every test that asks for one, started once in a session."""
+"""Brokers for every test that asks for one, started once in a session; how tests are tried and shared out."""
 
 import os
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.brokers import MISSING_MOSQUITTO, Amqtt, BrokerProcess, Mosquitto, mosquitto_path
+from tests.thorough import examples
+
+# Other work may hold any example up, so there is no deadline for one.
+settings.register_profile("any machine", max_examples=examples(100), deadline=None)
+settings.load_profile("any machine")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:  # noqa: ANN401 - a type of xdist, which may be missing
+    from tests.workers import OneTimedFile  # noqa: PLC0415 - the same
+
+    return OneTimedFile(config, log)
 
 
 def _need_mosquitto() -> None:

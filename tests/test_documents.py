@@ -11,8 +11,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from forewarn.demo.broker import free_port
 from tests.brokers import Mosquitto
+from tests.ports import free_port
 from tests.thorough import THOROUGH
 
 ROOT = Path(__file__).parents[1]

@@ -18,12 +18,13 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from forewarn.adapters.onnx_forecaster import resolve_model
-from forewarn.demo.broker import HOST, free_port
+from forewarn.demo.broker import HOST
 from tests.bench.load import N_DEVICE, Load, flood, prime, probe
 from tests.bench.measured import Measured, split_cores
 from tests.bench.viewer import Viewer
 from tests.bench.wire import Wire
 from tests.brokers import Mosquitto, Subscriber
+from tests.ports import free_port
 
 N_STEP = 30
 WATCHED = "forewarn with a viewer"

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from forewarn.demo.broker import HOST, free_port
+from forewarn.demo.broker import HOST
 from tests.brokers import BrokerProcess, wait_until_listening
+from tests.ports import free_port
 
 _PIECE = 65_536
 _TICK_S = 0.05

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
-from forewarn.demo.broker import free_port
 from tests.brokers import BrokerProcess, Subscriber, wait_until_listening
+from tests.ports import free_port
 
 MODEL = Path(__file__).parents[1] / "models" / "tiny.onnx"
 FREEZERS = 4

@@ -13,7 +13,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-from forewarn.demo.broker import free_port
+from tests.ports import free_port
 
 MISSING_PROMETHEUS = "prometheus is not installed: apt-get install -y prometheus"
 SHIPPED = Path(__file__).parents[2] / "deploy" / "prometheus"

@@ -16,11 +16,11 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from forewarn.demo.broker import free_port
 from tests.brokers import mosquitto_path, wait_until_listening
 from tests.certificates import authority, signed
 from tests.daemons import DaemonProcess, settings_file
 from tests.links import need_mosquitto
+from tests.ports import free_port
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "mosquitto"
 USERS = ("forewarn", "viewer", "freezer-1")

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from forewarn.demo.broker import free_port
 from tests.brokers import Mosquitto, Subscriber
 from tests.certificates import authority, signed
 from tests.daemons import INSTANCE, DaemonProcess, settings_file
 from tests.links import need_mosquitto
+from tests.ports import free_port
 
 UNIT = Path(__file__).parents[2] / "systemd" / "forewarn.service"
 CONFINED = (sys.executable, "-m", "tests.deploy.confined", str(UNIT), "--")

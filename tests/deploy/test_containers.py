@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from forewarn.demo.broker import free_port
 from forewarn.settings import load
 from tests.brokers import MISSING_MOSQUITTO, mosquitto_path, wait_until_listening
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

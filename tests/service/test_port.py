@@ -14,13 +14,13 @@ import pytest
 
 from forewarn.adapters.http import HttpServer
 from forewarn.adapters.http_request import Answer
-from forewarn.demo.broker import free_port
 from forewarn.errors import ForewarnError
 from forewarn.health import check_health
 from forewarn.passwords import PasswordHash
 from forewarn.settings import MetricsSettings
 from tests.certificates import authority, signed
 from tests.daemons import TINY, DaemonProcess
+from tests.ports import free_port
 
 
 def settings_of(folder: Path, metrics: str) -> Path:

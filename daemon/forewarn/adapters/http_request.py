@@ -116,7 +116,7 @@ class Request(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.MISDIRECTED_REQUEST, "text/plain", told)
             return False
         auth = self.server.auth
-        if self.path.partition("?")[0] in self.server.told_to_all:
+        if self.command in ("GET", "HEAD") and self.path.partition("?")[0] in self.server.told_to_all:
             auth = None
         admitted = auth is None or auth.admits(self.headers.get("Authorization"))
         if admitted is None:
