@@ -14,7 +14,7 @@ from xdist.scheduler import LoadFileScheduling
 TIMED = ("tests/chaos/", "tests/bench/test_bench.py", "tests/service/test_watchdog.py", "tests/test_demo.py")
 
 
-class OneTimedFile(LoadFileScheduling):
+class OneTimedFile(LoadFileScheduling):  # type: ignore[misc]  # xdist publishes no types
     """Hands out files in the order in which they were collected."""
 
     def __init__(self, config: pytest.Config, log: Producer | None) -> None:
