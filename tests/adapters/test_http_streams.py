@@ -117,6 +117,23 @@ def _is_admitted(server: HttpServer) -> bool:
     return False
 
 
+def test_the_place_of_a_client_that_goes_is_free_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_request, "_PULSE_S", 60.0)
+    with HttpServer(HOST, 0, ROUTES, streams=STREAMS, bounds=Bounds(streams=1)) as server:
+        for _ in range(5):
+            with opened(server, "/idle") as client:
+                read_until(client, b"\r\n\r\n")
+            assert eventually(lambda: n_serving() == 0)
+
+
+def test_close_does_not_wait_for_the_next_pulse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_request, "_PULSE_S", 60.0)
+    with HttpServer(HOST, 0, ROUTES, streams=STREAMS) as server, opened(server, "/idle") as client:
+        read_until(client, b"\r\n\r\n")
+        server.close()
+        assert eventually(lambda: n_serving() == 0)
+
+
 def test_a_client_that_does_not_read_its_stream_is_cut_off() -> None:
     large: dict[str, Stream] = {"/live": lambda _: itertools.repeat(b"x" * 10_000_000)}
     with HttpServer(HOST, 0, ROUTES, streams=large, bounds=Bounds(open_for_s=0.5)) as server, opened(server) as client:

@@ -1,5 +1,6 @@
 """Engines for tests of the page, and the page's own parts around them."""
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -53,6 +54,7 @@ class World:
         self.engine = Engine(HalfTrend(card(n_step=4, horizon=24)), rules or limits(max_series))
         self.changes = Changes()
         self.unwell: dict[str, object] = {}
+        self._lock = threading.Lock()
         self.looks = 0
         self.site = Site(self.look, self.health, lambda: PHRASES, self.changes)
 
@@ -61,7 +63,8 @@ class World:
 
     def look(self, look: Callable[[Engine], _Seen], /) -> _Seen:
         self.looks += 1
-        return look(self.engine)
+        with self._lock:
+            return look(self.engine)
 
     def move(self, names: Sequence[str], values: Sequence[float], at: float = NOW) -> None:
         """One reading of each of these series; a name is `device` or `device metric`."""
@@ -69,7 +72,9 @@ class World:
             SeriesKey(*(name.rsplit(" ", 1) if name.endswith(" humidity") else (name, "temperature"))) for name in names
         ]
         times = np.full(len(keys), at)
-        verdicts = self.engine.ingest(Batch(keys, times, times, np.array(values, np.float64)[:, None]))
+        batch = Batch(keys, times, times, np.array(values, np.float64)[:, None])
+        with self._lock:
+            verdicts = self.engine.ingest(batch)
         for event in verdicts.events:
             if not isinstance(event, SeriesEvicted):
                 self.changes.add(event, PHRASES.sentence(event))

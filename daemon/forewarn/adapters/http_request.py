@@ -12,6 +12,7 @@ Rules that hold here:
 
 import logging
 import re
+import select
 import socket
 import threading
 import time
@@ -173,8 +174,14 @@ class Request(BaseHTTPRequestHandler):
             if chunk or time.monotonic() - silent_since >= _SILENCE_S:
                 self.wfile.write(chunk or b":\n\n")
                 silent_since = time.monotonic()
-            if self.server.closing.wait(_PULSE_S) or time.monotonic() >= until:
+            if self._has_gone(_PULSE_S) or self.server.closing.is_set() or time.monotonic() >= until:
                 return
+
+    def _has_gone(self, within_s: float) -> bool:
+        """Whether the client ends the connection meanwhile: it has nothing more to say, so what comes is its end."""
+        poll = select.poll()
+        poll.register(self.connection, select.POLLIN)
+        return bool(poll.poll(1000 * within_s))
 
     def _until_it_fails(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         try:

@@ -58,6 +58,7 @@ def unknown() -> bytes:
         '<nav aria-label="Pages"><a href="/">All devices</a></nav><h1>Not followed</h1>',
         "<p>forewarn follows no device and metric of these names: it has had no reading of them, or it gave their "
         "place to another one.</p>",
+        live=False,
     )
 
 

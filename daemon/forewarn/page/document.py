@@ -16,6 +16,7 @@ _ICON = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath fill='none' "
     "stroke='%230072b2' stroke-width='2' d='M1 10h3l2-7 4 11 2-4h3'/%3E%3C/svg%3E"
 )
+_STATUS = '<p id="link" role="status" class="soft"><noscript>Loaded anew every {} seconds.</noscript></p>'
 
 
 def _hash(text: str) -> str:
@@ -34,7 +35,7 @@ HEADERS: Mapping[str, str] = MappingProxyType(
 """Of every page. The style and the script are named by their hashes, so no other one runs."""
 
 
-def document(title: str, header: str, body: str, *, skip: tuple[str, str] | None = None) -> bytes:
+def document(title: str, header: str, body: str, *, skip: tuple[str, str] | None = None, live: bool = True) -> bytes:
     """One HTML document.
 
     Args:
@@ -42,16 +43,17 @@ def document(title: str, header: str, body: str, *, skip: tuple[str, str] | None
         header: HTML.
         body: HTML.
         skip: where a link leads that stands before everything, and its text.
+        live: whether it is kept up to date.
     """
     over = f'<a class="skip" href="{skip[0]}">{skip[1]}</a>' if skip else ""
+    refresh = f'<noscript><meta http-equiv="refresh" content="{REFRESH_S}"></noscript>' * live
+    script = f"<script>{_JS}</script>" * live
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f'<meta name="color-scheme" content="light dark"><link rel="icon" href="{_ICON}">'
-        f'<noscript><meta http-equiv="refresh" content="{REFRESH_S}"></noscript>'
-        f"<style>{_CSS}</style></head>\n<body>{over}<header>{header}"
-        f'<p id="link" role="status" class="soft"><noscript>Loaded anew every {REFRESH_S} seconds.</noscript></p>'
-        f"</header>\n<main>{body}</main>\n<script>{_JS}</script></body></html>\n"
+        f"{refresh}<style>{_CSS}</style></head>\n<body>{over}<header>{header}"
+        f"{_STATUS.format(REFRESH_S) * live}</header>\n<main>{body}</main>\n{script}</body></html>\n"
     ).encode()
 
 
