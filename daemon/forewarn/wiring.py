@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from forewarn import __version__
 from forewarn.adapters.http_access import BasicAuth, ServerFiles, ServerTls
 from forewarn.adapters.journal import Journal
 from forewarn.adapters.mqtt.session import Broker
@@ -13,13 +14,14 @@ from forewarn.adapters.onnx_forecaster import OnnxForecaster, load_model, resolv
 from forewarn.core.engine import Engine
 from forewarn.envelope import AlertProperties
 from forewarn.errors import SettingsError
+from forewarn.homeassistant import Discovery
 from forewarn.inputs.decoder import Decoder, Input
 from forewarn.inputs.topics import TopicPattern
 from forewarn.messages import Phrasebook
 from forewarn.passwords import PasswordHash
 from forewarn.settings import InputSettings, MetricsSettings, MqttSettings, Settings
 
-FIXED = ("instance", "mqtt", "metrics", "state", "limits", "logging")
+FIXED = ("instance", "mqtt", "homeassistant", "metrics", "state", "limits", "logging")
 """Settings that count from the next start on."""
 
 
@@ -57,7 +59,8 @@ def parts_of(settings: Settings, observe: Callable[[int, float], None]) -> Parts
 
 def topics_of(settings: Settings) -> list[str]:
     """The topic filters to subscribe to."""
-    return [TopicPattern(one.topic).subscription for one in settings.inputs]
+    inputs, home = [TopicPattern(one.topic).subscription for one in settings.inputs], settings.homeassistant
+    return [*inputs, home.birth_topic] if home.enabled and home.birth_topic not in inputs else inputs
 
 
 def model_signature(settings: Settings) -> tuple[int, int, int] | None:
@@ -127,6 +130,14 @@ def _phrasebook(settings: Settings, forecaster: OnnxForecaster) -> Phrasebook:
         unit=card.unit,
         cloudevents=settings.publish.format == "cloudevents",
     )
+
+
+def discovery_of(settings: Settings) -> Discovery:
+    """What tells Home Assistant of devices, of none where it is off."""
+    home = settings.homeassistant
+    if not home.enabled:
+        return Discovery(home.prefix, birth_topic=None, version=__version__, most=0)
+    return Discovery(home.prefix, birth_topic=home.birth_topic, version=__version__, most=home.max_series)
 
 
 def alert_properties(settings: Settings) -> AlertProperties:
