@@ -21,6 +21,7 @@ from forewarn.core.engine import Engine
 from forewarn.core.readings import Batch, Rejection, SeriesKey
 from forewarn.core.rules import Rules
 from forewarn.errors import PayloadError
+from forewarn.homeassistant import MOST_METRICS, Discovery
 from forewarn.inputs.decoder import Decoder
 from forewarn.inputs.dialect import Input
 from forewarn.inputs.topics import TopicPattern
@@ -29,6 +30,7 @@ from forewarn.messages import Outgoing, Phrasebook
 from forewarn.report.page import render
 from forewarn.report.used import Used
 from tests.backtests import history_file, judged
+from tests.discovery_schema import TOPIC, VALIDATOR
 from tests.forecasters import HalfTrend, card
 
 ROOT = "forewarn/default"
@@ -153,6 +155,65 @@ def test_what_passes_is_published_below_its_own_name_and_nowhere_else() -> None:
             assert owner.setdefault(message.topic, name) == name, "two devices share a topic"
             if message.payload:
                 assert json.loads(message.payload)["device"] == name
+
+
+TEMPLATES = (
+    *(
+        '"}}{{ states() }}',
+        "{% for i in range(9**9) %}",
+        "{{ value_json }}",
+        "{%- raw %}",
+        "'",
+        '","p":"lock',
+        "~",
+        "a~",
+    ),
+    *("a_b", "a-b", "homeassistant", "config", "device", "\\"),
+)
+
+
+def discovered(names: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    """For each name the topic and the payload of what Home Assistant is told of a device with that name."""
+    phrases = Phrasebook(ROOT, {"name": "m", "version": "1"}, {}, "°C")
+    home = Discovery("homeassistant", birth_topic=None, version="0", most=len(names) + 1)
+    told = {}
+    for name in names:
+        assert home.add(SeriesKey(name, name))
+        (message,) = home.due(phrases, 5)
+        told[name] = {"topic": message.topic, "payload": message.payload}
+    return told
+
+
+def test_no_name_gets_into_a_template_or_into_an_id_of_home_assistant() -> None:
+    """https://www.home-assistant.io/integrations/mqtt/#discovery-topic has the characters of ids."""
+    told = discovered((*HARMLESS, *TEMPLATES))
+    plain = json.loads(discovered(("a",))["a"]["payload"])["cmps"]
+    templates = [[value for key, value in one.items() if key.endswith("tpl")] for one in plain.values()]
+    ids: set[str] = set()
+    for name, each in told.items():
+        document = json.loads(each["payload"])
+        VALIDATOR.validate(document)
+        found = re.fullmatch(TOPIC, each["topic"])
+        assert found
+        assert (found["prefix"], found["node"]) == ("homeassistant", "forewarn_default")
+        assert document["dev"]["name"] == name
+        assert set(document) == {"dev", "o", "avty", "cmps"}
+        state = f"{ROOT}/state/{name}/{name}"
+        for component in document["cmps"].values():
+            assert {component["stat_t"], component.get("json_attr_t", state)} == {state}
+            topics = [one["t"] for one in component.get("avty", document["avty"])]
+            assert topics in ([f"{ROOT}/status"], [f"{ROOT}/status", state])
+            assert component["name"].startswith(f"{name} ")
+        assert [[v for k, v in one.items() if k.endswith("tpl")] for one in document["cmps"].values()] == templates
+        made = {found["object"], *document["dev"]["ids"], *(one["uniq_id"] for one in document["cmps"].values())}
+        assert len(made) == 6
+        assert not made & ids, f"{name!r} shares an id with another device"
+        ids |= made
+
+
+def test_metrics_that_are_made_up_fill_no_message() -> None:
+    home = Discovery("homeassistant", birth_topic=None, version="0", most=10_000)
+    assert sum(home.add(SeriesKey("a", f"m{i}")) for i in range(10_000)) == MOST_METRICS
 
 
 def test_what_passes_is_one_label_of_the_metrics_and_forges_none() -> None:

@@ -66,3 +66,14 @@ def test_a_state_that_changed_inside_is_renewed_at_once_and_a_series_never_told_
     assert feed.reset(0)
     assert not feed.reset(0)
     assert not feed.reset(99)
+
+
+def test_what_was_published_before_a_restart_is_due_again_and_leaves_something_behind(feed: StateFeed) -> None:
+    feed.resume(np.array([0, 7]), np.array([OK, WARMING_UP], np.uint8))
+    assert due(feed, {0: WARMING_UP, 7: WARMING_UP}, 0.0) == [0], "the broker has another state of it"
+    feed.resume(np.array([0]), np.array([OK], np.uint8))
+    assert due(feed, {0: OK}, 1000.0) == [0]
+    feed.resume(np.array([3]), np.array([OK], np.uint8))
+    assert feed.reset(3)
+    assert not feed.reset(7)
+    feed.resume(np.array([], np.int64), np.array([], np.uint8))

@@ -61,9 +61,18 @@ class Phrasebook:
         """What a person is told of an alert."""
         return sentence(change, self.unit_of(change.alert.series))
 
+    @property
+    def status_topic(self) -> str:
+        """Where the daemon's own state is."""
+        return f"{self.root}/status"
+
+    def state_topic(self, series: SeriesKey) -> str:
+        """Where the state of a series is."""
+        return self._topic("state", series)
+
     def status(self, online: bool) -> Outgoing:
         """The daemon's own state: `online` as birth, `offline` as last will."""
-        return Outgoing(f"{self.root}/status", "online" if online else "offline", retain=True)
+        return Outgoing(self.status_topic, "online" if online else "offline", retain=True)
 
     def alert(self, change: AlertChange) -> Outgoing:
         """One step in the life of an alert."""
@@ -128,11 +137,11 @@ class Phrasebook:
                 for alert in alerts
             ],
         }
-        return Outgoing(self._topic("state", series), _json(body), retain=True)
+        return Outgoing(self.state_topic(series), _json(body), retain=True)
 
     def no_state(self, series: SeriesKey) -> Outgoing:
         """Removes a series' retained state."""
-        return Outgoing(self._topic("state", series), "", retain=True)
+        return Outgoing(self.state_topic(series), "", retain=True)
 
     def forecast(self, batch: Batch, target: int, verdicts: Verdicts, row: int) -> Outgoing:
         """The verdict on one reading."""

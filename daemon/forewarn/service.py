@@ -26,7 +26,7 @@ from forewarn.adapters.systemd import Notifier
 from forewarn.adapters.telemetry import Telemetry
 from forewarn.core.alerts import Event, SeriesEvicted
 from forewarn.core.engine import Engine
-from forewarn.core.readings import Batch, Outcome, Slots, status_name
+from forewarn.core.readings import Batch, Fleet, Outcome, SeriesKey, SeriesState, Slots, status_name
 from forewarn.core.records import Lost, Step, Tick
 from forewarn.core.verdicts import Verdicts
 from forewarn.errors import ForewarnError
@@ -36,6 +36,7 @@ from forewarn.intake import Intake
 from forewarn.ledger import Ledger
 from forewarn.logs import Complaints, repeats
 from forewarn.messages import Outgoing
+from forewarn.outbox import UNDER_WAY
 from forewarn.page.changes import Changes
 from forewarn.page.health import Health, Rate
 from forewarn.page.site import Site
@@ -48,6 +49,7 @@ from forewarn.wiring import (
     alert_properties,
     auth_of,
     broker_of,
+    discovery_of,
     journal_of,
     model_signature,
     overlaps,
@@ -64,6 +66,7 @@ _IDLE_S = 1.0  # the longest wait for the network, and so the pulse of everythin
 _STALLED_S = 10.0  # without a turn of the loop for so long, /healthz says no
 _STARTING_S = 60.0  # what systemd is asked for again and again while the broker has never been there
 _MOST_AHEAD_S = 86_400.0  # how far the last arrival of before the start may be ahead of the clock
+_DEVICES_AT_ONCE = 50  # that Home Assistant is told of at each pulse: it needs some milliseconds for each
 _STOP_S = 3.0  # for the last messages to be acknowledged at a stop
 
 
@@ -89,6 +92,7 @@ class Daemon:
         self._changes, self._rate = Changes(), Rate()
         self._complaints = Complaints()
         self._guard = Guard(self._complaints)
+        self._discovery = discovery_of(settings)
         self._take(settings, parts_of(settings, self._telemetry.inferred))
         self._model_file = self._model_file_next = model_signature(settings)
         self._feed = StateFeed(settings.publish.state_interval_s)
@@ -103,7 +107,8 @@ class Daemon:
             max_letters=settings.limits.max_queue,
         )
         self._clock.at_least(min(self._ledger.seen_at, time.time() + _MOST_AHEAD_S))
-        self._n_series = len(self._engine.fleet().keys)
+        self._n_series = 0
+        self._resume(self._engine.fleet())
         topics = topics_of(settings)
         offline = self._phrases.status(online=False)
         self._link = MqttLink(
@@ -200,6 +205,13 @@ class Daemon:
         self._recorder = parts.recorder
         for warning in overlaps(settings):
             log.warning("%s", warning)
+        self._discovery.renew()
+
+    def _resume(self, fleet: Fleet) -> None:
+        """Go on with the series of before a restart, whose states are on the broker."""
+        self._n_series = len(fleet.keys)
+        self._feed.resume(fleet.slot, fleet.state)
+        self._announce(fleet.keys[row] for row in np.flatnonzero(fleet.state != SeriesState.WARMING_UP))
 
     def _watch_model(self) -> None:
         """Reload once the model file has changed and stays as it is."""
@@ -209,6 +221,7 @@ class Daemon:
         self._model_file_next = now
 
     def _work(self, messages: Sequence[Message]) -> None:
+        messages = self._discovery.without_births(messages)
         fresh = [message for message in messages if not self._ledger.receipts.has(message)]
         self._telemetry.redelivered(len(messages) - len(fresh))
         batch, departures, requests = self._intake.take(fresh)
@@ -247,6 +260,7 @@ class Daemon:
             self._listening_since = self._clock.now()
             self._feed.forget()
             self._publish([self._phrases.status(online=True)])
+            self._discovery.renew()
             self._notifier.ready()
         self._notifier.status(self._status())
 
@@ -277,6 +291,7 @@ class Daemon:
             self._rate.add(now, self._telemetry.tallies().received)
             self._notifier.status(self._status())
             self._find_silent()
+            self._tell_home_assistant()
             self._watch_model()
             self._ledger.tend(self._settings.state.save_every_s)
 
@@ -312,6 +327,7 @@ class Daemon:
         for event in events:
             self._telemetry.event(event)
             if isinstance(event, SeriesEvicted):
+                outgoing += self._discovery.remove(self._phrases, event.series)
                 if self._feed.reset(event.slot):
                     outgoing.append(self._phrases.no_state(event.series))
                 self._complaints.add("evicted", f"{event.series.device!r} gave its slot to a new series")
@@ -354,6 +370,19 @@ class Daemon:
             told = enumerate(due.tolist())
             attempt, phrase, alerts = self._guard.attempt, self._phrases.state, self._engine.alerts
             self._publish(attempt("telling a state", phrase, fleet, row, alerts(slot)) for row, slot in told)
+            self._announce(fleet.keys)
+
+    def _announce(self, keys: Iterable[SeriesKey]) -> None:
+        """Have Home Assistant told of the series among these that it does not know; their states are published."""
+        for key in keys:
+            if not self._discovery.add(key):
+                self._complaints.add("homeassistant", f"no room for {key.device!r}: see homeassistant.max_series")
+
+    def _tell_home_assistant(self) -> None:
+        """Some of the devices that are due, after what waits: what is removed must not come after what is new."""
+        waits = self._ledger.outbox.n_unsent or self._link.unacknowledged > UNDER_WAY
+        if self._connected and not waits:
+            self._publish(self._discovery.due(self._phrases, _DEVICES_AT_ONCE))
 
     def _publish(self, outgoing: Iterable[Outgoing | None]) -> None:
         n = 0

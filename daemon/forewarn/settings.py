@@ -405,6 +405,20 @@ class PublishSettings(_Section):
     )
 
 
+class HomeAssistantSettings(_Section):
+    """Devices in Home Assistant, see docs/home-assistant.md."""
+
+    enabled: bool = Field(default=False, description="Tell Home Assistant of devices, by MQTT discovery.")
+    prefix: Annotated[str, AfterValidator(_topic)] = Field(
+        default="homeassistant", description="The discovery prefix that is set in Home Assistant."
+    )
+    birth_topic: Annotated[str, AfterValidator(_topic)] = Field(
+        default="homeassistant/status",
+        description="Where Home Assistant says `online` when it starts. No message there is taken for a reading.",
+    )
+    max_series: Count = Field(default=1000, description="Series that it is told of; 64 at most of one device.")
+
+
 class LimitSettings(_Section):
     """Bounds."""
 
@@ -464,6 +478,7 @@ class Settings(BaseSettings):
     state: StateSettings = StateSettings()
     record: RecordSettings = RecordSettings()
     publish: PublishSettings = PublishSettings()
+    homeassistant: HomeAssistantSettings = HomeAssistantSettings()
     limits: LimitSettings = LimitSettings()
     logging: LoggingSettings = LoggingSettings()
 

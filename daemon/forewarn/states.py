@@ -19,17 +19,26 @@ class StateFeed:
         """The slots to publish now: changed, or not renewed for long. Until it first leaves its warm-up, none is."""
         if not len(slots):
             return slots
-        most = int(slots.max()) + 1
-        if most > len(self._at):
-            grown = 2 * most - len(self._at)
-            self._state = np.concatenate([self._state, np.full(grown, SeriesState.WARMING_UP, np.uint8)])
-            self._at = np.concatenate([self._at, np.full(grown, -np.inf)])
+        self._make_room(slots)
         changed = state != self._state[slots]
         old = (state != SeriesState.WARMING_UP) & (now - self._at[slots] >= self._interval_s)
         wanted = changed | old
         due: Slots = slots[wanted]
         self._state[due], self._at[due] = state[wanted], now
         return due
+
+    def resume(self, slots: Slots, state: NDArray[np.uint8]) -> None:
+        """Take the states of before a restart for published; they are due all the same."""
+        if len(slots):
+            self._make_room(slots)
+            self._state[slots] = state
+
+    def _make_room(self, slots: Slots) -> None:
+        most = int(slots.max()) + 1
+        if most > len(self._at):
+            grown = 2 * most - len(self._at)
+            self._state = np.concatenate([self._state, np.full(grown, SeriesState.WARMING_UP, np.uint8)])
+            self._at = np.concatenate([self._at, np.full(grown, -np.inf)])
 
     def renew(self, slot: int) -> None:
         """Publish the state of a slot as soon as it is asked for: something in it changed."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from forewarn import __version__
 from forewarn.adapters.http_access import BasicAuth, ServerFiles, ServerTls
 from forewarn.adapters.journal import Journal
 from forewarn.adapters.mqtt.session import Broker
@@ -15,6 +16,7 @@ from forewarn.core.card import ModelCard
 from forewarn.core.engine import Engine
 from forewarn.envelope import AlertProperties
 from forewarn.errors import SettingsError
+from forewarn.homeassistant import Discovery
 from forewarn.inputs.decoder import Decoder
 from forewarn.inputs.dialect import Input
 from forewarn.inputs.dialects import DIALECTS
@@ -23,7 +25,7 @@ from forewarn.messages import Phrasebook
 from forewarn.passwords import PasswordHash
 from forewarn.settings import InputSettings, MetricsSettings, MqttSettings, Settings
 
-FIXED = ("instance", "mqtt", "metrics", "state", "limits", "logging")
+FIXED = ("instance", "mqtt", "homeassistant", "metrics", "state", "limits", "logging")
 """Settings that count from the next start on."""
 
 
@@ -77,7 +79,8 @@ def decoder_of(settings: Settings, card: ModelCard) -> Decoder:
 
 def topics_of(settings: Settings) -> list[str]:
     """The topic filters to subscribe to."""
-    return [one.pattern.subscription for one in inputs_of(settings.inputs)]
+    inputs, home = [one.pattern.subscription for one in inputs_of(settings.inputs)], settings.homeassistant
+    return [*inputs, home.birth_topic] if home.enabled and home.birth_topic not in inputs else inputs
 
 
 def overlaps(settings: Settings) -> list[str]:
@@ -177,6 +180,14 @@ def _phrasebook(settings: Settings, forecaster: OnnxForecaster) -> Phrasebook:
 def _recorder(settings: Settings, card: ModelCard) -> Recorder:
     record = settings.record
     return Recorder(record.folder, int(record.max_mb * 1e6), tuple(feature.name for feature in card.features))
+
+
+def discovery_of(settings: Settings) -> Discovery:
+    """What tells Home Assistant of devices, of none where it is off."""
+    home = settings.homeassistant
+    if not home.enabled:
+        return Discovery(home.prefix, birth_topic=None, version=__version__, most=0)
+    return Discovery(home.prefix, birth_topic=home.birth_topic, version=__version__, most=home.max_series)
 
 
 def alert_properties(settings: Settings) -> AlertProperties:
