@@ -70,6 +70,8 @@ def _said(told: Told) -> str:
         return f"{told.device} is {'there' if told.online else 'going'}"
     if isinstance(told, Request):
         return f"something is missing: {told.topic} would be published"
+    if isinstance(told, PayloadError):
+        return str(told)
     at = "" if told.at is None else f" at {_moment(told.at)}"
     return f"{told.device} {told.metric} = {_value(told)}{at}"
 

@@ -35,13 +35,15 @@ class Vector(NamedTuple):
 
 
 def examples(dialect: str) -> Sequence[Vector]:
-    """All of a dialect."""
-    vectors: Sequence[Vector] = import_module(f"tests.inputs.test_{dialect}").VECTORS
-    return vectors
+    """All of a dialect; what is a variant of another, after a hyphen, shares its module of tests."""
+    vectors = import_module(f"tests.inputs.test_{dialect.partition('-')[0]}").VECTORS
+    return [Vector(*vector) for vector in vectors]
 
 
 def decoder(dialect: str, **chosen: Any) -> Decoder:  # noqa: ANN401 - a setting is any of its types
     """What reads the messages of one input, as the daemon makes it from its settings."""
+    if DIALECTS[dialect].topic is None:
+        chosen.setdefault("topic", "+/#")
     settings = InputSettings(dialect=dialect, **chosen)
     return Decoder(inputs_of([settings]), card(), max_payload_bytes=65_536)
 

@@ -125,7 +125,8 @@ class Decoder:
             return _NOTHING
         source = route.source.input
         seed = retained and source.retained == "seed"
-        readings, rejected, others = self._readings(route.source, route.read(payload, properties), seed)
+        told = route.read(payload, properties)
+        readings, rejected, others = self._readings(route.source, told, received_at, seed=seed)
         if retained and source.retained == "ignore" and (readings or rejected):
             raise PayloadError(Rejection.RETAINED, f"{topic[:80]!r}")
         if self._joint is not None and readings:
@@ -152,7 +153,7 @@ class Decoder:
         raise PayloadError(Rejection.NO_ROUTE, f"{topic[:80]!r}")
 
     def _readings(
-        self, source: _Source, told: Iterable[Told], seed: bool
+        self, source: _Source, told: Iterable[Told], received_at: float, *, seed: bool
     ) -> tuple[list[Reading], list[PayloadError], list[Presence | Request]]:
         """One reading for each sample that is wanted, or why it is none; and what is no sample."""
         readings: list[Reading] = []
@@ -161,9 +162,9 @@ class Decoder:
         wants, usual_unit = source.wants, source.input.unit
         for item in told:
             if not isinstance(item, Sample):
-                others.append(_checked(item))
+                _put(item, rejected, others)
                 continue
-            device, metric, value, at, unit = item
+            device, metric, value, at, unit, since_arrival, old = item
             if wants is not None and not wants(metric):
                 continue
             try:
@@ -175,7 +176,9 @@ class Decoder:
                 continue
             if unit or usual_unit:
                 size = self._converted(size, metric, unit or usual_unit)
-            readings.append(Reading(key, at, (size,), seed))
+            if since_arrival and at is None:
+                at = received_at + since_arrival
+            readings.append(Reading(key, at, (size,), seed or old))
         return readings, rejected, others
 
     def _converted(self, value: float, metric: str, unit: str) -> float:
@@ -203,8 +206,16 @@ class Decoder:
         return readings
 
 
-def _checked(told: Presence | Request) -> Presence | Request:
-    return told if isinstance(told, Request) else Presence(checked_name(told.device), told.online)
+def _put(
+    told: Presence | Request | PayloadError, rejected: list[PayloadError], others: list[Presence | Request]
+) -> None:
+    """Where what is no sample belongs."""
+    if isinstance(told, PayloadError):
+        rejected.append(told)
+    elif isinstance(told, Presence):
+        others.append(Presence(checked_name(told.device), told.online))
+    else:
+        others.append(told)
 
 
 _NOTHING = Decoded()

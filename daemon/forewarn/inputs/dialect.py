@@ -6,7 +6,7 @@ Rules that hold here:
 - A reader gives what a message says as it stands: names and values are checked, filtered and converted by the decoder,
   the same for all dialects. A value that is there but null is None; what the message does not speak of is left out.
 - Nothing that a device sends raises but `PayloadError`. What is no reading by design (a command, a state, a birth)
-  gives nothing.
+  gives nothing. A `PayloadError` that is raised rejects the whole message, one that is given only a part of it.
 - Between messages a dialect remembers what its format asks for (aliases, identifiers seen), bounded.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
+from forewarn.errors import PayloadError
 from forewarn.inputs.topics import Topic, TopicPattern
 
 Retained = Literal["ignore", "seed", "live"]
@@ -31,6 +32,8 @@ class Sample(NamedTuple):
         value: a number, or a number in a string, where it is one.
         at: UTC epoch seconds; None where the arrival counts.
         unit: as the device declares it; "" where it does not.
+        since_arrival: seconds that the reading is later than its arrival, where that counts; negative for earlier.
+        old: whether the format says that it is no current value: it may begin a window, and raises nothing.
     """
 
     device: str
@@ -38,6 +41,8 @@ class Sample(NamedTuple):
     value: object
     at: float | None = None
     unit: str = ""
+    since_arrival: float = 0.0
+    old: bool = False
 
 
 class Presence(NamedTuple):
@@ -58,7 +63,7 @@ class Request(NamedTuple):
     payload: bytes
 
 
-Told = Sample | Presence | Request
+Told = Sample | Presence | Request | PayloadError
 Reader = Callable[[bytes, bytes], Iterable[Told]]
 """From payload and MQTT 5 properties, as they are in the packet, to what they say. May raise `PayloadError`."""
 
@@ -111,6 +116,11 @@ def joined(*levels: str) -> str:
     begins with that of its first levels and a colon.
     """
     return ":".join(level.replace("%", "%25").replace(":", "%3A") for level in levels)
+
+
+def told_name(*parts: str) -> str:
+    """The name that a payload gives in parts: one alone stays as it is, since whoever publishes may write any name."""
+    return parts[0] if len(parts) == 1 else joined(*parts)
 
 
 def presence(device: str, payload: bytes, *, online: bytes, offline: bytes) -> tuple[Presence, ...]:

@@ -3,13 +3,18 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from forewarn.inputs.chirpstack import ChirpStack
+from forewarn.inputs.cloudevents import CloudEvents
 from forewarn.inputs.dialect import Dialect, Input
 from forewarn.inputs.esphome import Esphome
 from forewarn.inputs.homie import Homie
+from forewarn.inputs.influx import Influx
 from forewarn.inputs.json_paths import Json
 from forewarn.inputs.number import Number
+from forewarn.inputs.senml import Senml, SenmlCbor
 from forewarn.inputs.shelly import Shelly
 from forewarn.inputs.tasmota import Tasmota
+from forewarn.inputs.ttn import TheThingsStack
 from forewarn.inputs.zigbee2mqtt import Zigbee2mqtt
 from forewarn.inputs.zwavejs import ZwaveJs
 
@@ -46,4 +51,10 @@ DIALECTS: Mapping[str, Known] = {
     "esphome": Known(Esphome, "+/sensor/+/state", also=("+/status",)),
     "homie": Known(Homie, "homie/#"),
     "zwavejs": Known(ZwaveJs, "zwave/#"),
+    "senml": Known(Senml, keys=frozenset({"metric"})),
+    "senml-cbor": Known(SenmlCbor, keys=frozenset({"metric"})),
+    "chirpstack": Known(ChirpStack, "application/+/device/+/event/up", frozenset({"device"})),
+    "ttn": Known(TheThingsStack, "v3/+/devices/+/up", frozenset({"device", "absent_is_zero"})),
+    "influx": Known(Influx, keys=frozenset({"device"})),
+    "cloudevents": Known(CloudEvents, keys=frozenset({"device", "metric", "value", "values", "time"})),
 }

@@ -27,7 +27,7 @@ class Json:
         def read(payload: bytes, _properties: bytes) -> list[Sample]:
             document = parse_json(payload)
             at = None if source.time is None else epoch_seconds(follow(document, source.time))
-            name = device if source.device is None else _device(document, source.device)
+            name = device if source.device is None else device_name(document, source.device)
             return [Sample(name, metric, follow(document, path), at) for metric, path in paths]
 
         return read
@@ -68,7 +68,12 @@ def measured(value: object) -> bool:
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
-def _device(document: object, path: tuple[str, ...]) -> str:
+def device_name(document: object, path: Sequence[str]) -> str:
+    """The name that a path leads to.
+
+    Raises:
+        PayloadError: `bad_device` where it leads to none.
+    """
     name = follow(document, path)
     if isinstance(name, int) and not isinstance(name, bool):
         name = str(name)
