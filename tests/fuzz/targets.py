@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 from unittest.mock import patch
+from urllib.parse import parse_qsl
 
 import numpy as np
 
@@ -35,6 +36,7 @@ from forewarn.wire import Inflow, OversizedError
 from tests.forecasters import HalfTrend, card
 from tests.fuzz.mutation import Mutator
 from tests.fuzz.protobuf import damaged, decode, encode
+from tests.page.engines import World
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "models" / "tiny.onnx"
@@ -226,7 +228,7 @@ def _journal(folder: Path) -> Run:
 # -- the network -----------------------------------------------------------------------------------------------------
 
 _REQUESTS = (
-    b"GET /metrics HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YTpi\r\nAccept: */*\r\n\r\n",
+    b"GET /metrics HTTP/1.1\r\nHost: [::1]:80\r\nAuthorization: Basic YTpi\r\nAccept: */*\r\n\r\n",
     b"HEAD /healthz?x=1 HTTP/1.0\r\n\r\n",
     b"POST /metrics HTTP/1.1\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello",
     b"GET /../../etc/passwd HTTP/1.1\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -234,6 +236,13 @@ _REQUESTS = (
 )
 
 
+_ADDRESSES = (
+    b"/?q=freezer&state=alert&sort=name&page=2",
+    b"/device?device=a%20%26&metric=temperature",
+    b"/device/live?device=%3Cscript%3E&metric=%C3%A9%ff",
+    b"/alerts?",
+    b"/live?q=%00&page=999999&state=warming_up",
+)
 _HEADERS = tuple(line + b"\r\n" for line in _REQUESTS[0].split(b"\r\n") if line)
 
 
@@ -257,6 +266,23 @@ def _request(data: bytes) -> None:
         ours.shutdown(socket.SHUT_WR)
         answer = theirs.recv(65_536) if data else b""
         assert b"here" not in answer or b"YTpi" in data
+
+
+def _page() -> Run:
+    world = World()
+    world.warm(["a &", "<script>"], 10)
+    paths = {**world.site.routes(), **world.site.streams()}
+
+    def run(data: bytes) -> None:
+        path, _, asked = data.decode("latin-1").partition("?")
+        with suppress(ValueError):  # too many fields are refused before
+            query = dict(parse_qsl(asked, keep_blank_values=True, max_num_fields=16))
+            said = paths.get(path, paths["/"])(query)
+            html = (said.body if isinstance(said, Answer) else next(said)).decode()
+            assert "<script>alert" not in html
+            assert html.count("<script>") <= 1
+
+    return run
 
 
 def _packet(first: int, body: bytes) -> bytes:
@@ -326,7 +352,7 @@ def targets(folder: Path) -> Iterator[list[Target]]:
     outside.pop("CREDENTIALS_DIRECTORY", None)
     with patch.dict(os.environ, outside, clear=True):
         yield [
-            Target("number payload", 0.1, _bytes_of([b"21.5", b" -3\n", b"1e-7", b"nan"]), _number, payload),
+            Target("number payload", 0.08, _bytes_of([b"21.5", b" -3\n", b"1e-7", b"nan"]), _number, payload),
             Target("json payload", 0.2, _bytes_of(_JSON), _json, payload),
             Target("topic", 0.08, _bytes_of(topics), _topic, payload),
             Target("topic pattern", 0.08, _bytes_of(patterns), _pattern, value, told=False),
@@ -341,6 +367,7 @@ def targets(folder: Path) -> Iterator[list[Target]]:
             Target("journal", 0.02, _bytes_of([_journal_file(folder)]), _journal(folder), ()),
             Target("model graph", 0.06, _model_case(), _graph, model),
             Target("model file", 0.01, _model_case(), _load(folder), model),
+            Target("page address", 0.02, _bytes_of(_ADDRESSES), _page(), ()),
             Target("http request", 0.04, _bytes_of(_REQUESTS, *_HEADERS), _request, ()),
             Target("mqtt stream", 0.05, _bytes_of(_STREAMS), _stream, (OversizedError,)),
         ]
