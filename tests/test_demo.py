@@ -161,7 +161,7 @@ def test_a_piped_demo_shows_a_forecast_and_an_alert_and_ends_with_its_account(en
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
-    assert re.search(r"metrics http://127\.0\.0\.1:\d+/metrics", done.stdout)
+    assert re.search(r"page http://127\.0\.0\.1:\d+/\n", done.stdout)
     assert re.search(r"^ *[0-9.]+ s  forecast +\S+ reads \S+ °C; \S+ .*°C was expected$", done.stdout, re.MULTILINE)
     told = r"^ *[0-9.]+ s  ALERT +\S+: it reads \S+ °C; it has been about \S+ °C of late"
     assert re.search(told, done.stdout, re.MULTILINE)

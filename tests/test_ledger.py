@@ -189,6 +189,7 @@ def test_a_file_that_fails_is_written_again_with_everything(tmp_path: Path, monk
         one.give(cut[0])
     life.ledger.tend(300.0)
     assert life.ledger.failing  # the folder is made by a snapshot alone
+    assert (life.ledger.standing, whole.ledger.standing) == ("failing", "")
     folder.write_text("a file in place of the folder")
     monkeypatch.setattr(ledger, "RETRY_S", 0.0)
     for one in (life, whole):
@@ -198,6 +199,7 @@ def test_a_file_that_fails_is_written_again_with_everything(tmp_path: Path, monk
     folder.unlink()
     life.ledger.tend(300.0)
     assert not life.ledger.failing
+    assert life.ledger.standing == "ok"
     for one in (life, whole):
         one.give(cut[2])
     life.end()

@@ -131,6 +131,8 @@ def test_outcomes_add_up_to_what_was_received_and_reasons_to_the_rejected(
     received = sum(1 if isinstance(one, Rejection) else len(one) for one in happened)
     assert value(source, "forewarn_readings_received_total") == received
     assert total(source, "forewarn_readings_total") == received
+    tallies = source.tallies()
+    assert (tallies.received, sum(tallies.rejected.values())) == (received, total(source, "forewarn_rejections_total"))
     rejected = value(source, "forewarn_readings_total", outcome="rejected")
     assert total(source, "forewarn_rejections_total") == rejected
 
@@ -142,6 +144,8 @@ def test_a_reason_counts_whether_the_decoder_or_the_engine_found_it() -> None:
     assert value(source, "forewarn_rejections_total", reason="not_finite") == 2
     assert value(source, "forewarn_rejections_total", reason="duplicate") == 1
     assert value(source, "forewarn_rejections_total", reason="not_json") == 0
+    told = {reason: n for reason, n in source.tallies().rejected.items() if n}
+    assert told == {Rejection.NOT_FINITE: 2, Rejection.DUPLICATE: 1}
 
 
 @given(st.lists(st.lists(st.floats(0, 20) | st.sampled_from([0.001, 0.0025, 1.0, 10.0]), max_size=30), max_size=5))
@@ -254,6 +258,7 @@ def test_the_outbox_is_told() -> None:
     source.queue("outbox", 2, 12)
     assert value(source, "forewarn_queue_depth", queue="outbox") == 2
     assert value(source, "forewarn_dropped_total", queue="outbox") == 12
+    assert source.tallies().queues == {"outbox": (2, 12)}
 
 
 # -- series ----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The parts of the benchmark work; what it measures is no test's business."""
 
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 
 from tests.bench.load import Load, flood, prime
 from tests.bench.measured import Measured, split_cores
-from tests.bench.throughput import CANDIDATES, Round, lossless_broker, table
+from tests.bench.throughput import CANDIDATES, WATCHED, Round, lossless_broker, table
+from tests.bench.viewer import Viewer
 from tests.bench.wire import Wire, publish_packet
 from tests.brokers import Mosquitto, Subscriber
 
@@ -46,6 +48,21 @@ def test_each_candidate_counts_what_it_is_sent_and_tells_a_probe(
         alerts.wait_for(lambda message: "device-0007" in message.topic)
         assert measured.cpu_s() > 0
         assert 20e6 < measured.rss_bytes() < 1e9
+
+
+def test_a_viewer_sees_what_it_would_cost(lossless: Mosquitto, tmp_path: Path) -> None:
+    measured = CANDIDATES[WATCHED][0](lossless.port, TINY, tmp_path, split_cores()[0], "residual")
+    load = Load(10)
+    with measured, Wire(lossless.host, lossless.port, "load") as wire, Viewer(measured.count_url) as viewer:
+        prime(wire, measured, load)
+        flood(wire, measured, [load.round()], in_flight=5000)
+        deadline = time.monotonic() + 10
+        while viewer.n_event < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert 0 < measured.loop_cpu_s() <= measured.cpu_s()
+    assert viewer.n_load == 1
+    assert viewer.n_byte > 20_000
 
 
 def test_a_candidate_that_does_not_start_says_why(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 from unittest.mock import patch
+from urllib.parse import parse_qsl
 
 import numpy as np
 
@@ -37,6 +38,7 @@ from tests.forecasters import HalfTrend, card
 from tests.fuzz.mutation import Mutator
 from tests.fuzz.protobuf import damaged, decode, encode
 from tests.inputs.examples import OF_ECOSYSTEMS, decoder, examples
+from tests.page.engines import World
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "models" / "tiny.onnx"
@@ -248,7 +250,7 @@ def _journal(folder: Path) -> Run:
 # -- the network -----------------------------------------------------------------------------------------------------
 
 _REQUESTS = (
-    b"GET /metrics HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YTpi\r\nAccept: */*\r\n\r\n",
+    b"GET /metrics HTTP/1.1\r\nHost: [::1]:80\r\nAuthorization: Basic YTpi\r\nAccept: */*\r\n\r\n",
     b"HEAD /healthz?x=1 HTTP/1.0\r\n\r\n",
     b"POST /metrics HTTP/1.1\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello",
     b"GET /../../etc/passwd HTTP/1.1\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -256,6 +258,13 @@ _REQUESTS = (
 )
 
 
+_ADDRESSES = (
+    b"/?q=freezer&state=alert&sort=name&page=2",
+    b"/device?device=a%20%26&metric=temperature",
+    b"/device/live?device=%3Cscript%3E&metric=%C3%A9%ff",
+    b"/alerts?",
+    b"/live?q=%00&page=999999&state=warming_up",
+)
 _HEADERS = tuple(line + b"\r\n" for line in _REQUESTS[0].split(b"\r\n") if line)
 
 
@@ -275,10 +284,28 @@ def _request(data: bytes) -> None:
         theirs.shutdown(socket.SHUT_WR)
         with patch("time.sleep"):
             auth = BasicAuth("a", _Anybody())  # type: ignore[arg-type]  # all that is used of it
-            Request(ours, ("127.0.0.1", 1), SimpleNamespace(routes=routes, streams={}, auth=auth, is_loopback=True))  # type: ignore[arg-type]  # the same
+            server = SimpleNamespace(routes=routes, streams={}, auth=auth, told_to_all=frozenset(), is_loopback=True)
+            Request(ours, ("127.0.0.1", 1), server)  # type: ignore[arg-type]  # the same
         ours.shutdown(socket.SHUT_WR)
         answer = theirs.recv(65_536) if data else b""
         assert b"here" not in answer or b"YTpi" in data
+
+
+def _page() -> Run:
+    world = World()
+    world.warm(["a &", "<script>"], 10)
+    paths = {**world.site.routes(), **world.site.streams()}
+
+    def run(data: bytes) -> None:
+        path, _, asked = data.decode("latin-1").partition("?")
+        with suppress(ValueError):  # too many fields are refused before
+            query = dict(parse_qsl(asked, keep_blank_values=True, max_num_fields=16))
+            said = paths.get(path, paths["/"])(query)
+            html = (said.body if isinstance(said, Answer) else next(said)).decode()
+            assert "<script>alert" not in html
+            assert html.count("<script>") <= 1
+
+    return run
 
 
 def _packet(first: int, body: bytes) -> bytes:
@@ -348,7 +375,7 @@ def targets(folder: Path) -> Iterator[list[Target]]:
     outside.pop("CREDENTIALS_DIRECTORY", None)
     with patch.dict(os.environ, outside, clear=True):
         yield [
-            Target("number payload", 0.1, _bytes_of([b"21.5", b" -3\n", b"1e-7", b"nan"]), _number, payload),
+            Target("number payload", 0.08, _bytes_of([b"21.5", b" -3\n", b"1e-7", b"nan"]), _number, payload),
             Target("json payload", 0.1, _bytes_of(_JSON), _json, payload),
             Target("message", 0.1, _bytes_of(_messages()), _message, payload),
             Target("topic", 0.08, _bytes_of(topics), _topic, payload),
@@ -364,6 +391,7 @@ def targets(folder: Path) -> Iterator[list[Target]]:
             Target("journal", 0.02, _bytes_of([_journal_file(folder)]), _journal(folder), ()),
             Target("model graph", 0.06, _model_case(), _graph, model),
             Target("model file", 0.01, _model_case(), _load(folder), model),
+            Target("page address", 0.02, _bytes_of(_ADDRESSES), _page(), ()),
             Target("http request", 0.04, _bytes_of(_REQUESTS, *_HEADERS), _request, ()),
             Target("mqtt stream", 0.05, _bytes_of(_STREAMS), _stream, (OversizedError,)),
         ]

@@ -15,7 +15,7 @@ CASES = 10_000
 NAMES = (
     *("number payload", "json payload", "message", "topic", "topic pattern", "time", "settings file", "environment"),
     *("password hash", "card", "golden sample", "record", "snapshot", "journal", "model graph", "model file"),
-    *("http request", "mqtt stream"),
+    *("page address", "http request", "mqtt stream"),
 )
 
 

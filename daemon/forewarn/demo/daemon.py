@@ -43,7 +43,7 @@ sensitivity = 7
 silent_min_s = 3.0
 
 [metrics]
-port = {metrics_port}
+port = {http_port}
 
 [publish]
 forecast = true
@@ -54,7 +54,7 @@ class DaemonProcess:
     """The daemon as a child process; a context manager that starts and stops it.
 
     Attributes:
-        metrics_url: where its metrics are.
+        page_url: where its page is.
     """
 
     def __init__(self, folder: Path, port: int) -> None:
@@ -64,10 +64,10 @@ class DaemonProcess:
             folder: for its settings and its log.
             port: of the broker on loopback.
         """
-        metrics_port = free_port()
-        self.metrics_url = f"http://{HOST}:{metrics_port}/metrics"
+        http_port = free_port()
+        self.page_url = f"http://{HOST}:{http_port}/"
         self._settings = folder / "forewarn.toml"
-        self._settings.write_text(_SETTINGS.format(host=HOST, port=port, metrics_port=metrics_port), encoding="utf-8")
+        self._settings.write_text(_SETTINGS.format(host=HOST, port=port, http_port=http_port), encoding="utf-8")
         self._log = folder / "forewarn.log"
 
     def __enter__(self) -> Self:

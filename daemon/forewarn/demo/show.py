@@ -111,7 +111,7 @@ def demo(spec: DemoSpec, out: TextIO) -> None:
             MqttClient(address, client_id="demo-view", on_message=board.hear, subscriptions=[f"{ROOT}/#"])
         )
         daemon = stack.enter_context(DaemonProcess(folder, broker.port))
-        view = stack.enter_context(view_on(out, _title(spec, broker.port, daemon.metrics_url)))
+        view = stack.enter_context(view_on(out, _title(spec, broker.port, daemon.page_url)))
         daemon.wait_until_online(board, stop)
         _show(spec, board, client, daemon, view, stop)
     out.write("\n" + "\n".join(_summary(board)) + "\n")
@@ -157,13 +157,13 @@ def _summary(board: Board) -> list[str]:
     return board.tally.account(board.raised, board.clock()).lines()
 
 
-def _title(spec: DemoSpec, port: int, metrics_url: str) -> str:
+def _title(spec: DemoSpec, port: int, page_url: str) -> str:
     """Three lines of at most 80 characters."""
     reading_s = CADENCE_S / spec.speed
     forecasts, alerts, faults = (f"{n * reading_s:.0f} s" for n in (30, 60, _WARM_UP_READINGS))
     return (
         f"forewarn {__version__} demo: {spec.n_device} simulated sensors, a reading of each every {reading_s:.2g} s\n"
-        f"broker mqtt://{HOST}:{port}   metrics {metrics_url}\n"
+        f"broker mqtt://{HOST}:{port}   page {page_url}\n"
         f"forecasts begin after {forecasts}, alerts after {alerts}, faults after {faults}; Ctrl-C ends it"
     )
 
