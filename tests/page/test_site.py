@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from forewarn.page.view import ROWS, View
+from forewarn.page.view import ROWS
 from tests.page.engines import NOW, World
 from tests.page.html import assert_tame, texts, tree
 
@@ -60,20 +60,27 @@ def test_only_the_rows_that_changed_are_told(world: World) -> None:
     assert "4.1" in second["parts"]["s1"]
 
 
-def test_the_order_stays_until_a_state_changes(world: World) -> None:
+def fresh_order(world: World) -> tuple[str, ...]:
+    """That of a new load."""
+    world.forget()
+    return tuple(row.get("id") or "" for row in tree(world.get("/")).findall(".//tbody[@id='rows']/tr"))
+
+
+def test_rows_keep_their_order_but_for_those_whose_state_changes(world: World) -> None:
     events = stream(world)
-    told(world, events)
-    orders = {View().choose(world.engine.fleet()).rows}
+    first = told(world, events)["order"]
+    orders = {fresh_order(world)}
     for i, values in enumerate([[4.0, 4.2, 4.1], [4.2, 4.0, 4.1], [4.1, 4.1, 4.2]]):
         world.move(NAMES, values, NOW + 60 + i)
-        orders.add(View().choose(world.engine.fleet()).rows)
+        orders.add(fresh_order(world))
         assert "order" not in told(world, events)
     assert len(orders) > 1, "a new load would have had another one"
-    world.move(["b"], [9.0], NOW + 120)
-    third = told(world, events)
-    assert third["order"][0] == "s1"
-    assert third["title"].startswith("(")
-    assert {"alerts", "counts", "s1"} <= set(third["parts"])
+    last = first[-1]
+    world.move([NAMES[int(last[1])]], [9.0], NOW + 120)
+    after = told(world, events)
+    assert after["order"] == [last, *first[:-1]]
+    assert after["title"].startswith("(")
+    assert {"alerts", "counts", last} <= set(after["parts"])
 
 
 def test_a_new_series_comes_and_the_one_that_gave_its_place_goes(world: World) -> None:

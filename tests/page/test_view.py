@@ -48,7 +48,7 @@ FLEET = fleet(
 
 
 def names(view: View, of: Fleet = FLEET) -> list[str]:
-    return [of.keys[row].device for row in view.choose(of).rows]
+    return [of.keys[row].device for row in view.choose(of, deviation(of)).rows]
 
 
 def test_alerts_come_first_then_what_is_furthest_from_expected() -> None:
@@ -63,22 +63,23 @@ def test_a_state_and_a_text_leave_what_has_both() -> None:
     assert names(View(text="HUMID")) == ["e"]
     assert names(View(text="e h")) == ["e"]
     assert names(View(text="nothing")) == []
-    choice = View(text="a", state="ok").choose(fleet(("Ab", OK, 0.0), ("ba", ALERT, 0.0), ("c", OK, 0.0)))
+    three = fleet(("Ab", OK, 0.0), ("ba", ALERT, 0.0), ("c", OK, 0.0))
+    choice = View(text="a", state="ok").choose(three, deviation(three))
     assert (choice.n, choice.counts) == (1, {"alert": 1, "ok": 1, "warming_up": 0})
 
 
 def test_pages_cut_the_same_order_and_one_that_is_not_there_is_the_last() -> None:
     many = fleet(*((f"d{i:04}", OK, i / 100) for i in range(2 * ROWS + 5)))
-    pages = [View(page=page).choose(many) for page in (1, 2, 3)]
+    pages = [View(page=page).choose(many, deviation(many)) for page in (1, 2, 3)]
     assert [len(one.rows) for one in pages] == [ROWS, ROWS, 5]
     assert [row for one in pages for row in one.rows] == list(reversed(range(2 * ROWS + 5)))
     for page in (4, 10**6):
-        assert View(page=page).choose(many) == pages[2]._replace(page=3)
-    assert View(page=0).choose(many).page == 1
+        assert View(page=page).choose(many, deviation(many)) == pages[2]._replace(page=3)
+    assert View(page=0).choose(many, deviation(many)).page == 1
 
 
 def test_an_empty_fleet_has_one_empty_page() -> None:
-    choice = View().choose(fleet())
+    choice = View().choose(fleet(), np.zeros(0))
     assert (choice.rows, choice.n, choice.page, choice.n_page) == ((), 0, 1, 1)
 
 
@@ -108,4 +109,4 @@ def test_the_address_of_a_view_asks_for_it(view: View) -> None:
 def test_no_address_is_an_error(query: dict[str, str]) -> None:
     view = View.of(query)
     assert len(view.text) <= 128
-    View.of(query).choose(FLEET)
+    View.of(query).choose(FLEET, deviation(FLEET))

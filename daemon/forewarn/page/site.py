@@ -23,7 +23,7 @@ from forewarn.page.changes import Changes
 from forewarn.page.drawn import Drawn, event
 from forewarn.page.health import Health, health
 from forewarn.page.rows import rows
-from forewarn.page.view import Choice, View
+from forewarn.page.view import Choice, View, deviation
 
 FRESH_S = 0.9  # less than the pulse of a stream, which must not find the copy that it had
 
@@ -74,18 +74,20 @@ class Site:
         view = View.of(query)
         with self._drawing:
             now = self._now()
-            drawn = now.board(view, view.choose(now.fleet))
+            drawn = now.board(view, view.choose(now.fleet, deviation(now.fleet)))
         return _answer(board.page(drawn, view, now.health.instance))
 
     def _board_events(self, query: Query) -> Iterator[bytes]:
-        """The rows keep their order until a series comes, goes or changes its state: nothing jumps while it is read."""
+        """Rows keep their order, but for those whose state changes: nothing jumps while it is read."""
         view, before = View.of(query), None
-        stamp, choice = None, None
+        stamp, choice, away = None, None, np.zeros(0)
         while True:
             with self._drawing:
                 now = self._now()
                 if choice is None or now.stamp != stamp:
-                    stamp, choice = now.stamp, view.choose(now.fleet)
+                    if len(away) != len(now.fleet.keys):
+                        away = deviation(now.fleet)
+                    stamp, choice = now.stamp, view.choose(now.fleet, away)
                 drawn = now.board(view, choice)
             yield event(before, drawn)
             before = drawn

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 
-from forewarn.core.readings import Fleet, Floats, SeriesState
+from forewarn.core.readings import Fleet, Floats, SeriesState, Slots
 
 ROWS = 100
 STATES = {state.name.lower(): state for state in (SeriesState.ALERT, SeriesState.OK, SeriesState.WARMING_UP)}
@@ -71,8 +71,8 @@ class View(NamedTuple):
         differing = {name: value for name, value in asked.items() if value != usual[name]}
         return f"/?{urlencode(differing)}" if differing else "/"
 
-    def choose(self, fleet: Fleet) -> Choice:
-        """The rows of this page."""
+    def choose(self, fleet: Fleet, away: Floats) -> Choice:
+        """The rows of this page; `away` is `(n,)`, what `deviation` says or said of the fleet."""
         matching = np.arange(len(fleet.keys)) if not self.text else self._found(fleet)
         states = fleet.state[matching]
         counts = {name: int(np.count_nonzero(states == state)) for name, state in STATES.items()}
@@ -80,18 +80,18 @@ class View(NamedTuple):
             matching = matching[states == STATES[self.state]]
         n_page = max(1, -(-len(matching) // ROWS))
         page = min(max(self.page, 1), n_page)
-        ordered = self._ordered(fleet, matching)[(page - 1) * ROWS : page * ROWS]
+        ordered = self._ordered(fleet, matching, away)[(page - 1) * ROWS : page * ROWS]
         return Choice(tuple(ordered), len(matching), counts, page, n_page)
 
-    def _found(self, fleet: Fleet) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def _found(self, fleet: Fleet) -> Slots:
         text = self.text.casefold()
         return np.array([i for i, key in enumerate(fleet.keys) if text in f"{key[0]} {key[1]}".casefold()], np.int64)
 
-    def _ordered(self, fleet: Fleet, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[int]:
+    def _ordered(self, fleet: Fleet, rows: Slots, away: Floats) -> list[int]:
         if self.sort == "name":
             return sorted(rows.tolist(), key=fleet.keys.__getitem__)
         calm = fleet.state[rows] != SeriesState.ALERT
-        order: list[int] = rows[np.lexsort((rows, -deviation(fleet)[rows], calm))].tolist()
+        order: list[int] = rows[np.lexsort((rows, -away[rows], calm))].tolist()
         return order
 
 
