@@ -66,7 +66,7 @@ _IDLE_S = 1.0  # the longest wait for the network, and so the pulse of everythin
 _STALLED_S = 10.0  # without a turn of the loop for so long, /healthz says no
 _STARTING_S = 60.0  # what systemd is asked for again and again while the broker has never been there
 _MOST_AHEAD_S = 86_400.0  # how far the last arrival of before the start may be ahead of the clock
-_DEVICES_AT_ONCE = 50  # that Home Assistant is told of at each pulse: it needs some milliseconds for each
+_DEVICES_AT_ONCE = 50  # that Home Assistant is told of at each pulse, so that a large fleet floods nobody
 _STOP_S = 3.0  # for the last messages to be acknowledged at a stop
 
 
