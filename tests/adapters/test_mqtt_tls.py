@@ -64,6 +64,20 @@ def broker(server: Identity) -> Iterator[Mosquitto]:
     broker.close()
 
 
+def test_what_came_together_is_handed_over_together(broker: Mosquitto, ca: Identity, link: Links) -> None:
+    """Batches are what makes the daemon fast, and Mosquitto puts each message into a record of its own."""
+    mine = connected(link(broker, tls=Tls(ca.cert)))
+    with MqttClient(Broker(broker.host, broker.port, tls=Tls(ca.cert))) as client:
+        for i in range(500):
+            client.publish("in/x", str(i))
+        client.flush()
+    time.sleep(0.3)
+    messages = turning(mine, bool)
+    assert len(messages) > 100
+    messages += turning(mine, lambda more: len(messages) + len(more) == 500)
+    assert [message.payload for message in messages] == [str(i).encode() for i in range(500)]
+
+
 def refused(link: MqttLink, caplog: pytest.LogCaptureFixture, tries: int = 3) -> str:
     """The one line that a link says in several tries, of which none succeeds."""
     caplog.clear()

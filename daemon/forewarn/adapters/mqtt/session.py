@@ -120,7 +120,16 @@ class FedClient(Client):
             self.loop_read()
             return data
         self.heard()
-        return data
+        return data if self.tls is None else data + self._further_records(READ_BYTES - len(data))
+
+    def _further_records(self, most: int) -> bytes:
+        """What else has come over TLS, where one read gives one record and a broker makes one of each message."""
+        records = []
+        with contextlib.suppress(OSError):  # nothing more, or the end, which the next read finds too
+            while most > 0 and (record := self._sock_recv(most)):
+                records.append(record)
+                most -= len(record)
+        return b"".join(records)
 
     def heard(self) -> None:
         """Something came: a sign of life. The answer to a ping may be a long way behind a flood of messages."""
