@@ -11,9 +11,9 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from socket import socket
-from typing import NoReturn
 
 from forewarn.errors import SettingsError
+from forewarn.pem import present, trust
 
 _CLOCK = "is it renewed in time, and is the clock of this machine right?"
 _OURS = "see mqtt.cert_file and mqtt.key_file"
@@ -64,27 +64,13 @@ class Tls:
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # which checks the certificate and its name
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        for key in ("ca_file", "cert_file", "key_file"):
-            _readable(key, getattr(self, key))
         if self.ca_file is None:
             context.load_default_certs()
         else:
-            try:
-                context.load_verify_locations(self.ca_file)
-            except ssl.SSLError:
-                raise SettingsError(f"mqtt.ca_file: {self.ca_file} has no certificate in PEM") from None
+            trust(context, "mqtt.ca_file", self.ca_file)
         if self.cert_file is not None:
-            self._present(context, self.cert_file)
+            present(context, "mqtt", self.cert_file, self.key_file)
         return context
-
-    def _present(self, context: ssl.SSLContext, cert_file: Path) -> None:
-        key_file = self.key_file or cert_file
-        try:
-            context.load_cert_chain(cert_file, key_file, password=lambda: _no_passphrase(key_file))
-        except ssl.SSLError as error:
-            mismatch = error.reason == "KEY_VALUES_MISMATCH"
-            why = "do not belong together" if mismatch else "are no certificate and key in PEM"
-            raise SettingsError(f"mqtt.cert_file, mqtt.key_file: {cert_file} and {key_file} {why}") from None
 
     def wrap(self, plain: socket, host: str, timeout_s: float) -> ssl.SSLSocket:
         """Shake hands over a connection, which takes `timeout_s` at most; it is closed where that fails.
@@ -116,18 +102,3 @@ class Tls:
             reason = error.reason or str(error)
             return next((text for part, text in _SAID.items() if part in reason), f"and TLS: {reason}")
         return f"cannot be reached ({error})"
-
-
-def _readable(key: str, path: Path | None) -> None:
-    if path is None:
-        return
-    try:
-        with path.open("rb") as file:
-            file.read(1)
-    except OSError as error:
-        raise SettingsError(f"mqtt.{key}: {path} cannot be read ({error.strerror})") from None
-
-
-def _no_passphrase(key_file: Path) -> NoReturn:
-    """Instead of OpenSSL's question on the terminal."""
-    raise SettingsError(f"mqtt.key_file: {key_file} has a passphrase: give a key without one, as a credential")
