@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forewarn.core.readings import Rejection
@@ -119,6 +119,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)  # how long a payload takes is held below
 @given(event=st.dictionaries(st.sampled_from(list(UPLINK)), JSON) | JSON, payload=st.binary(max_size=40))
 def test_no_payload_raises_anything_else(event: object, payload: bytes) -> None:
     source = decoder("chirpstack")

@@ -4,11 +4,12 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forewarn.core.readings import Rejection
 from forewarn.inputs.decoder import Decoder
+from forewarn.wire import Inflow
 from tests.inputs.payloads import SLOW_S, decode, decoder, filled, rejection, survive, times, took, values
 from tests.inputs.test_properties import packed
 
@@ -34,6 +35,10 @@ def event(**changed: object) -> bytes:
 def binary(kind: str | None = "application/json; charset=utf-8", **user: str) -> bytes:
     given = {"UserProperty": list({**dict(USER), **user}.items())}
     return packed(**given, **({"ContentType": kind} if kind else {}))
+
+
+def varint(number: int) -> bytes:
+    return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)
 
 
 def events(**given: Any) -> Decoder:  # noqa: ANN401 - what a setting may be
@@ -149,6 +154,14 @@ def test_a_binary_event_may_be_a_bare_number(kind: str | None) -> None:
     assert rejection(source, "e/a", b"4.5", binary(kind)) is Rejection.DUPLICATE
 
 
+def test_a_binary_event_is_read_from_its_packet() -> None:
+    properties = binary("text/plain")
+    body = b"\x00\x03e/a" + varint(len(properties)) + properties + b"4.5"
+    (publish,), _ = Inflow(five=True, most=100).feed(b"\x30" + varint(len(body)) + body)
+    found = decode(events(metrics=None), publish.topic.decode(), publish.payload, publish.properties)
+    assert values(found) == {("r-2", "temperature"): 4.5}
+
+
 def test_binary_events_that_cannot_be_used_have_their_reason() -> None:
     assert rejection(events(), "e/a", b"4.5", binary(id="")) is Rejection.MALFORMED
     assert rejection(events(), "e/a", b"4.5", b"\x03\x00") is Rejection.MALFORMED
@@ -192,6 +205,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)  # how long a payload takes is held below
 @given(
     changed=st.dictionaries(st.sampled_from([*EVENT, "data_base64"]), JSON),
     payload=st.binary(max_size=40),

@@ -1,7 +1,7 @@
 r"""The vectors follow the line protocol reference of InfluxDB's documentation (v2), section by section."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forewarn.core.readings import Rejection
@@ -155,6 +155,7 @@ def test_what_is_written_is_read(measurement: str, host: str, field: str, value:
     assert one(line.strip("\t")) == ((host, field), value)
 
 
+@settings(deadline=None)  # how long a payload takes is held below
 @given(payload=st.binary(max_size=40), text=st.text(st.sampled_from(' \n\t\\",=#at19i-é'), max_size=60))
 def test_no_payload_raises_anything_else(payload: bytes, text: str) -> None:
     source = decoder("influx", topic="t/#")

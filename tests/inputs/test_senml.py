@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forewarn.core.readings import Rejection
@@ -293,18 +293,21 @@ DIALECTS = ["senml", *(["senml-cbor"] if HAS_CBOR else [])]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
+@settings(deadline=None)  # how long a payload takes is held below
 @given(payload=st.binary(max_size=60))
 def test_no_bytes_raise_anything_else(dialect: str, payload: bytes) -> None:
     survive(senml(dialect), "s/a", payload)
     survive(senml(dialect), "s/a", b"\x81" + payload)
 
 
+@settings(deadline=None)  # how long a payload takes is held below
 @given(pack=st.lists(st.dictionaries(LABELS, JSON, max_size=4), max_size=3) | JSON)
 def test_no_pack_raises_anything_else(pack: object) -> None:
     survive(senml(), "s/a", json.dumps(pack).encode())
 
 
 @needs_cbor
+@settings(deadline=None)  # how long a payload takes is held below
 @given(pack=st.lists(st.dictionaries(LABELS | st.integers(-9, 9), JSON, max_size=4), max_size=3))
 def test_no_pack_of_cbor_raises_anything_else(pack: object) -> None:
     import cbor2  # noqa: PLC0415 - where it is installed

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forewarn.core.readings import Rejection
@@ -166,6 +166,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)  # how long a payload takes is held below
 @given(uplink=st.dictionaries(st.sampled_from(list(UPLINK)), JSON), payload=st.binary(max_size=40), any_=JSON)
 def test_no_payload_raises_anything_else(uplink: dict[str, object], payload: bytes, any_: object) -> None:
     source = decoder("ttn", absent_is_zero=("a",))

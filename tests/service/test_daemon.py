@@ -238,7 +238,7 @@ BLOCK = """
 import sys
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"torch", "onnx", "pandas", "forewarn_training", "amqtt", "rich"}:
+        if name.partition(".")[0] in {"torch", "onnx", "pandas", "forewarn_training", "amqtt", "rich", "cbor2"}:
             raise ImportError(f"{name} is not part of the edge install")
 sys.meta_path.insert(0, Blocked())
 from forewarn.cli import main

@@ -57,6 +57,7 @@ class Rejection(StrEnum):
     NOT_JSON = "not_json"
     NOT_NUMBER = "not_number"
     MALFORMED = "malformed"  # not what the input's dialect is
+    UNKNOWN_ALIAS = "unknown_alias"  # a value that its sender has not yet said the name or type of
     MISSING_VALUE = "missing_value"  # a path leads nowhere, or a feature of the model is absent
     BAD_TIME = "bad_time"  # no time where one was configured, or one that cannot be read
     BAD_DEVICE = "bad_device"  # a device or metric name that is empty, too long or has characters of MQTT or control

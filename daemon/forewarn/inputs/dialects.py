@@ -13,6 +13,7 @@ from forewarn.inputs.json_paths import Json
 from forewarn.inputs.number import Number
 from forewarn.inputs.senml import Senml, SenmlCbor
 from forewarn.inputs.shelly import Shelly
+from forewarn.inputs.sparkplug import Sparkplug
 from forewarn.inputs.tasmota import Tasmota
 from forewarn.inputs.ttn import TheThingsStack
 from forewarn.inputs.zigbee2mqtt import Zigbee2mqtt
@@ -57,4 +58,5 @@ DIALECTS: Mapping[str, Known] = {
     "ttn": Known(TheThingsStack, "v3/+/devices/+/up", frozenset({"device", "absent_is_zero"})),
     "influx": Known(Influx, keys=frozenset({"device"})),
     "cloudevents": Known(CloudEvents, keys=frozenset({"device", "metric", "value", "values", "time"})),
+    "sparkplug": Known(Sparkplug, "spBv1.0/#"),
 }
