@@ -35,8 +35,8 @@ class Vector(NamedTuple):
 
 
 def examples(dialect: str) -> Sequence[Vector]:
-    """All of a dialect; what is a variant of another, after a hyphen, shares its module of tests."""
-    vectors = import_module(f"tests.inputs.test_{dialect.partition('-')[0]}").VECTORS
+    """All of a dialect."""
+    vectors = import_module(f"tests.inputs.test_{dialect.replace('-', '_')}").VECTORS
     return [Vector(*vector) for vector in vectors]
 
 

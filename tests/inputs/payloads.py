@@ -2,15 +2,15 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from forewarn.core.readings import Rejection
 from forewarn.errors import PayloadError
 from forewarn.inputs.decoder import Decoded, Decoder
-from forewarn.settings import InputSettings
-from forewarn.wiring import inputs_of
+from forewarn.settings import Settings
+from forewarn.wiring import decoder_of
 from tests.forecasters import card
 
 MOST = 65_536
@@ -18,11 +18,18 @@ SLOW_S = 0.05
 ARRIVED_AT = 1_700_000_000.0
 
 
+class Vector(NamedTuple):
+    """A message of an ecosystem."""
+
+    topic: str
+    payload: bytes
+
+
 def decoder(dialect: str, **given: Any) -> Decoder:  # noqa: ANN401 - what a setting may be
     """As the daemon makes it of these keys of `[[inputs]]`, with all metrics unless it is told which."""
     keys = {"metrics": ("*",), **given}
-    source = InputSettings(dialect=dialect, **{key: value for key, value in keys.items() if value is not None})
-    return Decoder(inputs_of([source]), card(), max_payload_bytes=MOST)
+    source = {"dialect": dialect, **{key: value for key, value in keys.items() if value is not None}}
+    return decoder_of(Settings.model_validate({"inputs": [source]}), card())
 
 
 def decode(source: Decoder, topic: str, payload: bytes | str, properties: bytes = b"") -> Decoded:

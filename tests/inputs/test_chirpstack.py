@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forewarn.core.readings import Rejection
-from tests.inputs.payloads import SLOW_S, decode, decoder, filled, rejection, survive, times, took, values
+from tests.inputs.payloads import SLOW_S, Vector, decode, decoder, filled, rejection, survive, times, took, values
 
 TOPIC = "application/7d1e7d0a-6a1c-4f3a-9f4e-0f5a2c9f1d11/device/24e124136b502217/event/up"
 UPLINK: dict[str, Any] = {
@@ -32,7 +32,7 @@ UPLINK: dict[str, Any] = {
     "txInfo": {"frequency": 868100000},
 }
 JOIN = {key: UPLINK[key] for key in ("deduplicationId", "time", "deviceInfo", "devAddr")}
-VECTORS = [(TOPIC, json.dumps(UPLINK).encode()), (TOPIC, json.dumps(JOIN).encode())]
+VECTORS = [Vector(TOPIC, json.dumps(UPLINK).encode()), Vector(TOPIC, json.dumps(JOIN).encode())]
 AT = 1772345730.25
 
 

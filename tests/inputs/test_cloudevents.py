@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from forewarn.core.readings import Rejection
 from forewarn.inputs.decoder import Decoder
 from forewarn.wire import Inflow
-from tests.inputs.payloads import SLOW_S, decode, decoder, filled, rejection, survive, times, took, values
+from tests.inputs.payloads import SLOW_S, Vector, decode, decoder, filled, rejection, survive, times, took, values
 from tests.inputs.test_properties import packed
 
 EVENT: dict[str, Any] = {
@@ -46,10 +46,10 @@ def events(**given: Any) -> Decoder:  # noqa: ANN401 - what a setting may be
 
 
 VECTORS = [
-    ("e/a", event()),
-    ("e/a", event(data=4.5, id="2")),
-    ("e/a", event(data=..., data_base64="NC41", datacontenttype="text/plain", id="3")),
-    ("e/a", event(data='<much wow="xml"/>', datacontenttype="application/xml", id="4")),
+    Vector("e/a", event()),
+    Vector("e/a", event(data=4.5, id="2")),
+    Vector("e/a", event(data=..., data_base64="NC41", datacontenttype="text/plain", id="3")),
+    Vector("e/a", event(data='<much wow="xml"/>', datacontenttype="application/xml", id="4")),
 ]
 
 # -- structured ------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forewarn.core.readings import Rejection
-from tests.inputs.payloads import SLOW_S, decode, decoder, filled, rejection, survive, times, took, values
+from tests.inputs.payloads import SLOW_S, Vector, decode, decoder, filled, rejection, survive, times, took, values
 
 POINT = "room,host=cold-2,floor=0 temperature=4.5,humidity=61i 1772345730250000000"
 ESCAPED = (
@@ -19,7 +19,7 @@ sensors,chip=coretemp,host=gw temp_input=41,temp_max=100 1772345730000000000
 sensors,chip=nvme,host=gw temp_input=36.5 1772345730000000000
 cpu,host=gw usage_idle=97.5,online=true 1772345730000000000
 """
-VECTORS = [("telegraf/gw", text.encode()) for text in (POINT, ESCAPED, TELEGRAF, 'a value=1,b=t,c="x" 1')]
+VECTORS = [Vector("telegraf/gw", text.encode()) for text in (POINT, ESCAPED, TELEGRAF, 'a value=1,b=t,c="x" 1')]
 
 
 def one(line: str) -> tuple[tuple[str, str], float]:

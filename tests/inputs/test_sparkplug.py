@@ -15,7 +15,7 @@ from forewarn.errors import PayloadError
 from forewarn.inputs.decoder import Decoded, Decoder
 from forewarn.inputs.dialect import Presence, Request
 from forewarn.inputs.sparkplug import Sparkplug
-from tests.inputs.payloads import SLOW_S, decode, decoder, filled, rejection, survive, times, took, values
+from tests.inputs.payloads import SLOW_S, Vector, decode, decoder, filled, rejection, survive, times, took, values
 
 INT8, INT16, INT32, INT64, UINT8, UINT32, UINT64, FLOAT, DOUBLE, BOOL, STRING, DATE = (
     1,
@@ -92,12 +92,12 @@ SUPPLY = metric("Supply Voltage", FLOAT, 12.5)
 WARM = metric("Zones/1/Temperature", INT16, -5, alias=1)
 DBIRTH = message(WARM, metric("Door", BOOL, value=True, alias=2), metric("Recipe", STRING, "bread", alias=3), seq=1)
 VECTORS = [
-    (NODE.format("NBIRTH"), nbirth(SUPPLY)),
-    (OVEN.format("DBIRTH"), DBIRTH),
-    (OVEN.format("DDATA"), message(metric(value=-6, alias=1), seq=2)),
-    (NODE.format("NDATA"), message(metric("Supply Voltage", DOUBLE, 12.0), seq=3)),
-    (OVEN.format("DDEATH"), message(seq=4)),
-    (NODE.format("NDEATH"), ndeath()),
+    Vector(NODE.format("NBIRTH"), nbirth(SUPPLY)),
+    Vector(OVEN.format("DBIRTH"), DBIRTH),
+    Vector(OVEN.format("DDATA"), message(metric(value=-6, alias=1), seq=2)),
+    Vector(NODE.format("NDATA"), message(metric("Supply Voltage", DOUBLE, 12.0), seq=3)),
+    Vector(OVEN.format("DDEATH"), message(seq=4)),
+    Vector(NODE.format("NDEATH"), ndeath()),
 ]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from forewarn.core.readings import Rejection
 from forewarn.inputs.decoder import Decoder
 from forewarn.inputs.ttn import TheThingsStack
-from tests.inputs.payloads import SLOW_S, decode, decoder, filled, rejection, survive, times, took, values
+from tests.inputs.payloads import SLOW_S, Vector, decode, decoder, filled, rejection, survive, times, took, values
 
 TOPIC = "v3/cold-rooms@dairy/devices/room-2/up"
 MESSAGE: dict[str, Any] = {
@@ -44,9 +44,9 @@ def message(**changed: object) -> bytes:
 
 
 VECTORS = [
-    (TOPIC, message()),
-    (TOPIC, message(decoded_payload={"humidity": 60}, f_cnt=18, settings=WITHOUT_TIME)),
-    (TOPIC, json.dumps(JOIN).encode()),
+    Vector(TOPIC, message()),
+    Vector(TOPIC, message(decoded_payload={"humidity": 60}, f_cnt=18, settings=WITHOUT_TIME)),
+    Vector(TOPIC, json.dumps(JOIN).encode()),
 ]
 
 

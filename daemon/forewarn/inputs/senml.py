@@ -19,6 +19,7 @@ from forewarn.inputs.dialect import Input, Reader, Sample, told_name
 from forewarn.inputs.json_paths import parse_json
 from forewarn.inputs.topics import Topic
 
+_MOST_RECORDS = 2000
 _VERSION = 10  # section 4.1
 _ABSOLUTE_FROM = 2.0**28  # section 4.5.3: a smaller time is relative to now
 _LABELS = dict(
@@ -51,6 +52,8 @@ class Senml:
             pack = self._parse(payload)
             if not isinstance(pack, list):
                 raise PayloadError(Rejection.MALFORMED, "a pack is an array of records (RFC 8428, section 4)")
+            if len(pack) > _MOST_RECORDS:
+                raise PayloadError(Rejection.MALFORMED, f"more than {_MOST_RECORDS} records")
             base: dict[str, Any] = {}
             for record in pack:
                 fields = _checked(record)
