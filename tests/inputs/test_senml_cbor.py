@@ -28,9 +28,7 @@ CBOR = bytes.fromhex(
 )
 VECTORS = [
     Vector("s/a", CBOR),
-    Vector(
-        "s/a", bytes.fromhex("82a3216472312f74202a0200a3006b74656d706572617475726501634365 6c02f94240".replace(" ", ""))
-    ),
+    Vector("s/a", bytes.fromhex("81a4216568616c6c2f006b74656d7065726174757265016343656c02f94100")),
 ]
 
 
@@ -43,6 +41,10 @@ def test_the_dump_of_the_rfc_is_the_pack_in_json() -> None:
     found = decode(source, "s/a", CBOR).readings
     assert len(found) == 7
     assert found == decode(source, "s/a", TIMES).readings
+
+
+def test_labels_are_integers() -> None:
+    assert values(decode(senml_cbor(), *VECTORS[1])) == {("hall", "temperature"): 2.5}
 
 
 @pytest.mark.parametrize(
