@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from forewarn.core.admissions import PROTECTED_S
 from forewarn.core.alerts import AlertCleared, AlertRaised, AlertUpdated, Kind, SeriesEvicted, Severity
 from forewarn.core.card import Calibration
-from forewarn.core.engine import PROTECTED_S, Engine
+from forewarn.core.engine import Engine
 from forewarn.core.ports import Forecast
 from forewarn.core.readings import Batch, Outcome, SeriesKey, SeriesState, status_name
 from forewarn.core.rules import Limits, Override, Rules, Threshold

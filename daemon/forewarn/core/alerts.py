@@ -159,51 +159,56 @@ class AlertBook:
 
     def __init__(self) -> None:
         """Start with none."""
-        self._active: dict[tuple[int, Kind], Alert] = {}
+        self._active: dict[int, dict[Kind, Alert]] = {}  # by slot
 
     def observe(self, alert: Alert) -> AlertRaised | AlertUpdated:
         """Raise an alert, or bring the active one of the same series and kind up to date.
 
         The id, the time of the raise and the highest severity of an active one are kept.
         """
-        place = (alert.slot, alert.kind)
-        before = self._active.get(place)
+        of_slot = self._active.setdefault(alert.slot, {})
+        before = of_slot.get(alert.kind)
         if before is None:
-            self._active[place] = alert
+            of_slot[alert.kind] = alert
             return AlertRaised(alert)
         severity = max(before.severity, alert.severity, key=list(Severity).index)
-        self._active[place] = replace(
+        of_slot[alert.kind] = replace(
             alert, id=before.id, raised_at=before.raised_at, severity=severity, sequence=before.sequence + 1
         )
-        return AlertUpdated(self._active[place])
+        return AlertUpdated(of_slot[alert.kind])
 
     def clear(self, alert: Alert) -> AlertCleared:
         """End the active alert of the same series and kind; `alert` says how things stand now.
 
         Kept beside the id, the time of the raise and the severity: what it was about.
         """
-        before = self._active.pop((alert.slot, alert.kind))
+        of_slot = self._active[alert.slot]
+        before = of_slot.pop(alert.kind)
+        if not of_slot:
+            del self._active[alert.slot]
         kept = {name: getattr(before, name) for name in ("id", "raised_at", "severity", *ABOUT)}
         return AlertCleared(replace(alert, **kept, sequence=before.sequence + 1))
 
     def get(self, slot: int, kind: Kind) -> Alert | None:
         """The active alert of this kind as it was last told."""
-        return self._active.get((slot, kind))
+        return self._active.get(slot, {}).get(kind)
 
     def forget(self, slot: int) -> list[AlertCleared]:
         """End every alert of a slot as it stands."""
-        places = [place for place in self._active if place[0] == slot]
-        ended = [self._active.pop(place) for place in places]
+        ended = self._active.pop(slot, {}).values()
         return [AlertCleared(replace(alert, sequence=alert.sequence + 1)) for alert in ended]
 
     def of(self, slot: int) -> list[Alert]:
         """The active alerts of a slot."""
-        return [self._active[slot, kind] for kind in Kind if (slot, kind) in self._active]
+        active = self._active.get(slot, {})
+        return [active[kind] for kind in Kind if kind in active]
 
     def __iter__(self) -> Iterator[Alert]:
-        """Every active alert, in the order of their raises."""
-        return iter(tuple(self._active.values()))
+        """Every active alert, slot by slot."""
+        return iter([alert for of_slot in self._active.values() for alert in of_slot.values()])
 
     def load(self, alerts: Iterable[Alert]) -> None:
         """Take the active alerts of a snapshot."""
-        self._active = {(alert.slot, alert.kind): alert for alert in alerts}
+        self._active = {}
+        for alert in alerts:
+            self._active.setdefault(alert.slot, {})[alert.kind] = alert

@@ -12,11 +12,13 @@ Rules that hold here:
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.core import bands, cadences, faults, limits, windows
+from forewarn.core import bands, cadences, faults, windows
+from forewarn.core.admissions import Admissions
 from forewarn.core.alerts import OF_JUDGES, Alert, AlertBook, Event, Kind, SeriesEvicted
 from forewarn.core.judges import BIT, LEAD_COLUMNS, Arrivals, Findings, Judges
 from forewarn.core.ports import Forecaster
@@ -29,11 +31,23 @@ from forewarn.core.verdicts import Verdicts
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
-PROTECTED_S = 86_400.0
-"""How long a series that filled its window keeps its slot against newcomers, in seconds since its last reading."""
 
+class _Work(NamedTuple):
+    """A batch on its way.
 
-_Told = tuple[int, Event]  # the row of the reading that an event came with
+    Attributes:
+        batch: the readings.
+        verdicts: on them.
+        told: events, each with the row of the reading that it came with.
+        rows: the readings that have a slot and are not judged yet.
+        slots: theirs.
+    """
+
+    batch: Batch
+    verdicts: Verdicts
+    told: list[tuple[int, Event]]
+    rows: list[int]
+    slots: set[int]
 
 
 class Engine:
@@ -49,6 +63,7 @@ class Engine:
         self._book = AlertBook()
         nan = Column(np.float64, (), np.nan)
         self._table = Table(*self._judges.columns, dict.fromkeys(LAST, nan))
+        self._admissions = Admissions(self._table, self._registry, self.card, rules)
         features = [feature.name for feature in self.card.features]
         self._teller = Teller(self._book, self._table, self._registry, features, rules.update_every_s)
 
@@ -56,28 +71,22 @@ class Engine:
 
     def ingest(self, batch: Batch) -> Verdicts:
         """Judge readings and learn from them."""
-        verdicts = Verdicts.blank(len(batch))
-        usable = self._screen(batch, verdicts.outcome)
-        told: list[_Told] = []
-        pending: list[int] = []
+        work = _Work(batch, Verdicts.blank(len(batch)), [], [], set())
+        usable = self._screen(batch, work.verdicts.outcome)
         seeds = None if batch.seed is None else batch.seed.tolist()
-        for row in usable.tolist():
-            key = batch.keys[row]
-            slot = self._registry.slots.get(key)
+        for nth, row in enumerate(usable.tolist()):
+            slot = self._registry.slots.get(batch.keys[row])
             if seeds is not None and seeds[row] and (slot is not None or self._registry.full):
-                verdicts.outcome[row] = Outcome.RETAINED
+                work.verdicts.outcome[row] = Outcome.RETAINED
                 continue
             if slot is None:
-                if self._registry.full:
-                    self._judge(batch, pending, verdicts, told)
-                    pending = []
-                slot, evicted = self._admit(key, float(batch.received_at[row]))
-                told.extend((row, event) for event in evicted)
-            verdicts.slot[row] = slot
-            pending.append(row)
-        self._judge(batch, pending, verdicts, told)
-        verdicts.events.extend(event for _, event in sorted(told, key=lambda pair: pair[0]))
-        return verdicts
+                slot = self._admit(work, row, len(usable) - nth)
+            work.verdicts.slot[row] = slot
+            work.rows.append(row)
+            work.slots.add(slot)
+        self._judge(work)
+        work.verdicts.events.extend(event for _, event in sorted(work.told, key=lambda pair: pair[0]))
+        return work.verdicts
 
     def _screen(self, batch: Batch, outcome: NDArray[np.uint8]) -> NDArray[np.intp]:
         """Reject what no series can use, and return the rows that are left."""
@@ -88,42 +97,31 @@ class Engine:
         outcome[~finite] = Outcome.NOT_FINITE
         return np.flatnonzero(outcome == Outcome.WARMING_UP)
 
-    def _admit(self, key: SeriesKey, now: float) -> tuple[int, list[Event]]:
-        """A slot for a new series, and what the one that had it leaves behind."""
-        events: list[Event] = []
-        if self._registry.full:
-            slot = self._longest_silent(now)
-            events.extend(self._book.forget(slot))
-            events.append(SeriesEvicted(self._registry.replace(slot, key), slot))
-            self._table.reset(slot)
-        else:
-            slot = self._registry.add(key)
-            if slot >= self._table.rows:
-                self._table.grow(min(2 * self._table.rows, self._registry.cap))
-        self._set_rules(slot, key)
-        return slot, events
+    def _admit(self, work: _Work, row: int, most: int) -> int:
+        """A slot for the new series of this reading, which may be followed by so many at `most`, itself among them."""
+        arrived_at = work.batch.received_at
+        now = float(arrived_at[row])
+        since = float(arrived_at[work.rows[0]]) if work.rows else now
+        if not self._admissions.knows(now, most, work.slots, since):
+            self._judge(work)
+        slot, left = self._admissions.admit(work.batch.keys[row], now, most)
+        if left is not None:
+            work.told.extend((row, ended) for ended in self._book.forget(slot))
+            work.told.append((row, SeriesEvicted(left, slot)))
+        return slot
 
-    def _set_rules(self, slot: int, key: SeriesKey) -> None:
-        threshold = self.rules.threshold_of(key, self.card.calibration.threshold_errors)
-        self._table["threshold"][slot] = threshold.value
-        self._table["absolute"][slot] = threshold.absolute
-        limits.set_limits(self._table, slot, self.rules.limits_of(key))
-        self._table["convertible"][slot] = self.rules.unit_change and key.metric not in self.rules.other_units
+    def _judge(self, work: _Work) -> None:
+        """Judge the readings that wait for it."""
+        self._admissions.settle()
+        rows = np.asarray(work.rows, np.int64)
+        for nth in _rounds(work.verdicts.slot[rows]):
+            self._round(work, rows[nth])
+        work.rows.clear()
+        work.slots.clear()
 
-    def _longest_silent(self, now: float) -> int:
-        n = self._registry.cap
-        heard_at = self._table["received_at"][:n]
-        keeps = (self._table["filled"][:n] >= self.card.n_step) & (heard_at > now - PROTECTED_S)
-        candidates = np.flatnonzero(~keeps) if not keeps.all() else np.arange(n)
-        return int(candidates[np.argmin(heard_at[candidates])])
-
-    def _judge(self, batch: Batch, rows: list[int], verdicts: Verdicts, told: list[_Told]) -> None:
-        chosen = np.asarray(rows, np.int64)
-        for nth in _rounds(verdicts.slot[chosen]):
-            self._round(batch, chosen[nth], verdicts, told)
-
-    def _round(self, batch: Batch, rows: Slots, verdicts: Verdicts, told: list[_Told]) -> None:
+    def _round(self, work: _Work, rows: Slots) -> None:
         """Judge readings of distinct series."""
+        batch, verdicts = work.batch, work.verdicts
         slots, at = verdicts.slot[rows], batch.at[rows]
         state = self._table.take(slots)
         last_at = state["at"]
@@ -155,7 +153,7 @@ class Engine:
         self._table.put(slots, state)
         for i in np.flatnonzero(before | after).tolist():
             events = self._teller.tell(int(slots[i]), i, found.rulings, float(started_at[i]))
-            told.extend((int(rows[i]), event) for event in events)
+            work.told.extend((int(rows[i]), event) for event in events)
 
     def _write(self, state: State, found: Findings, rows: Slots, verdicts: Verdicts) -> None:
         """What was found, into the verdicts and as the series' last."""
@@ -241,8 +239,7 @@ class Engine:
         ]
         self._table.load({name: c for name, c in columns.items() if name not in of_leads}, len(snapshot.keys))
         self._registry.load(snapshot.keys)
-        for slot, key in enumerate(snapshot.keys):
-            self._set_rules(slot, key)
+        self._admissions.set_rules(list(range(len(snapshot.keys))))
         self._book.load(snapshot.alerts)
 
 

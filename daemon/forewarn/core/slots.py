@@ -3,11 +3,10 @@
 Rules that hold here:
 
 - Everything the engine knows of a series is one row of a `Table`; a slot is the row's number.
-- Columns grow by doubling up to the cap. At the cap a new series takes the slot of the one that has been silent for
-  longest; series that filled their window are spared while they are alive, so a flood of made-up names evicts itself.
+- Columns grow by doubling up to the cap. Who gets a slot is decided in `admissions.py`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,9 +76,9 @@ class Table:
         if rows > self.rows:
             self._rows = np.concatenate([self._rows, self._fresh(rows - self.rows)])
 
-    def reset(self, slot: int) -> None:
-        """Make one row fresh again."""
-        self._rows[slot] = self._fresh(1)[0]
+    def reset(self, slots: Sequence[int]) -> None:
+        """Make rows fresh again."""
+        self._rows[slots] = self._fresh(1)
 
     def dump(self, rows: int) -> dict[str, NDArray[Any]]:
         """Copies of the first `rows` rows of every column."""
