@@ -2,8 +2,8 @@
 
 Rules that hold here:
 
-- A series that filled its window keeps its slot for `PROTECTED_S` after its last reading, unless every series does: a
-  flood of made-up names evicts itself.
+- A series that had a window's worth of readings keeps its slot for `PROTECTED_S` after its last one, unless every
+  series does: a flood of made-up names evicts itself. A window that restarts after a gap changes nothing in that.
 - Who goes is the one who would go if each reading were judged before the next one is looked at. The order of going is
   looked up once for many newcomers; where readings that wait to be judged could change it, `knows` says no.
 - A new series' row is made ready for it in `settle`, together with others, before anything of it is judged.
@@ -20,7 +20,7 @@ from forewarn.core.rules import Rules
 from forewarn.core.slots import Registry, Table
 
 PROTECTED_S = 86_400.0
-"""How long a series that filled its window keeps its slot against newcomers, in seconds since its last reading."""
+"""How long a series that is known keeps its slot against newcomers, in seconds since its last reading."""
 
 
 class Admissions:
@@ -89,7 +89,7 @@ class _Order:
 
     def __init__(self, table: Table, n: int, n_step: int, now: float, most: int) -> None:
         heard_at = table["received_at"][:n]
-        keeps = (table["filled"][:n] >= n_step) & (heard_at > now - PROTECTED_S)
+        keeps = (table["n_history"][:n] >= n_step) & (heard_at > now - PROTECTED_S)
         self._guarded_at = float(heard_at[keeps].min(initial=np.inf))
         self._all_keep = bool(keeps.all())
         slots = np.arange(n) if self._all_keep else np.flatnonzero(~keeps)
