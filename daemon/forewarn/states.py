@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 
 from forewarn.core.readings import SeriesState, Slots
 
+_SILENT = int(SeriesState.WARMING_UP)
+
 
 class StateFeed:
     """When a series' retained state was published last, and which states are due."""
@@ -21,7 +23,7 @@ class StateFeed:
             return slots
         self._make_room(slots)
         changed = state != self._state[slots]
-        old = (state != SeriesState.WARMING_UP) & (now - self._at[slots] >= self._interval_s)
+        old = (state != _SILENT) & (now - self._at[slots] >= self._interval_s)
         wanted = changed | old
         due: Slots = slots[wanted]
         self._state[due], self._at[due] = state[wanted], now
@@ -47,11 +49,10 @@ class StateFeed:
 
     def reset(self, slot: int) -> bool:
         """The slot has another series; whether a state of the old one was ever published."""
-        if slot >= len(self._at):
-            return False
-        told = bool(self._state[slot] != SeriesState.WARMING_UP)
-        self._state[slot], self._at[slot] = SeriesState.WARMING_UP, -np.inf
-        return told
+        told = slot < len(self._at) and self._state[slot] != _SILENT
+        if told:
+            self._state[slot] = _SILENT
+        return bool(told)
 
     def forget(self) -> None:
         """Publish everything anew."""

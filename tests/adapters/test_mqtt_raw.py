@@ -16,7 +16,7 @@ from forewarn.adapters.mqtt import client as client_module
 from forewarn.adapters.mqtt import link as link_module
 from forewarn.adapters.mqtt.client import MqttClient
 from forewarn.adapters.mqtt.link import LastWill, MqttLink
-from forewarn.adapters.mqtt.session import Broker, BrokerError
+from forewarn.adapters.mqtt.session import READ_BYTES, Broker, BrokerError
 from forewarn.demo.broker import HOST, free_port
 from forewarn.inbox import Inbox
 from tests import raw_broker as raw
@@ -345,6 +345,31 @@ def test_less_is_handed_over_at_once_where_the_work_on_it_takes_long(link: Links
         mine._handed_over_at = time.monotonic() - 1.0
         mine._pace()
     assert mine._at_once == 16
+
+
+@pytest.mark.parametrize(("worked_s", "reads"), [(0.0, 3), (0.1, 11), (9.0, 64)])
+def test_reading_what_never_ends_takes_no_longer_than_the_work_on_it(
+    worked_s: float, reads: int, link: Links, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, came = 0.0, 0
+
+    def receive() -> bytes:
+        nonlocal now, came
+        now, came = now + 0.01, came + 1
+        return raw.publish(b"in/a", bytes(READ_BYTES - 10))[:READ_BYTES]
+
+    def script(peer: Peer) -> None:
+        peer.welcome()
+        peer.stay()
+
+    with RawBroker(script) as broker:
+        mine = connected(link(broker))
+        with monkeypatch.context() as endless:
+            endless.setattr(mine._client, "receive", receive)
+            endless.setattr(link_module, "time", SimpleNamespace(monotonic=lambda: now))
+            mine._worked_s = worked_s
+            mine._receive()
+        assert came == reads
 
 
 def test_neither_an_answer_nor_another_try_is_waited_for_longer_than_a_keepalive(

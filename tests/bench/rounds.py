@@ -58,11 +58,28 @@ def measured(size: int, rules: Rules, n_round: int = 3) -> float:
     return 1e6 * min(took) / (N_TURN * N_DEVICE)
 
 
+def newcomers(size: int, n: int = 20_000) -> float:
+    """Microseconds of CPU a reading of a name that nobody knows, at a cap of `N_DEVICE` that half of them fill."""
+    engine = Engine(LastValue(), Rules(max_series=N_DEVICE))
+    known = batches(N_DEVICE, 80, np.random.default_rng(1), 1.7e9)
+    for batch in known:
+        half = slice(0, N_DEVICE // 2)
+        engine.ingest(Batch(batch.keys[half], batch.at[half], batch.received_at[half], batch.values[half]))
+    keys = [SeriesKey(f"made-up-{i}", "temperature") for i in range(n)]
+    at, values = 1.7e9 + 1000.0 + np.linspace(0.0, 1e-3 * n, n), np.full((n, 1), 20.0)
+    parts = [slice(i, i + size) for i in range(0, n, size)]
+    began = time.process_time()
+    for part in parts:
+        engine.ingest(Batch(keys[part], at[part], at[part], values[part]))
+    return 1e6 * (time.process_time() - began) / n
+
+
 def main() -> None:
     """Print a row for each batch size."""
     for size in SIZES:
         cost = measured(size, Rules())
         sys.stdout.write(f"batches of {size:3}: {cost:6.2f} µs a reading, {cost * size:7.1f} µs a batch\n")
+        sys.stdout.write(f"batches of {size:3}: {newcomers(size):6.2f} µs a new name at the device cap\n")
 
 
 if __name__ == "__main__":

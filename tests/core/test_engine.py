@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from forewarn.core.admissions import PROTECTED_S
 from forewarn.core.alerts import AlertCleared, AlertRaised, AlertUpdated, Kind, SeriesEvicted, Severity
 from forewarn.core.card import Calibration
 from forewarn.core.engine import Engine
@@ -298,49 +297,6 @@ def test_a_batch_of_distinct_series_asks_the_model_once() -> None:
     for i in range(4):
         engine.ingest(batch([Row(SeriesKey(f"d{d}", "t"), 1.7e9 + i, 1.7e9 + i, 1.0) for d in range(100)]))
     assert forecaster.calls == 1
-
-
-def test_at_the_cap_a_flood_of_new_names_evicts_itself_and_spares_known_devices() -> None:
-    engine = Engine(HalfTrend(), Rules(max_series=10))
-    known = [SeriesKey(f"known-{i}", "t") for i in range(5)]
-    for i in range(6):
-        engine.ingest(batch([Row(key, 1.7e9 + i, 1.7e9 + i, 1.0) for key in known]))
-    flood = [Row(SeriesKey(f"made-up-{i}", "t"), 1.7e9 + 10, 1.7e9 + 10, 1.0) for i in range(300)]
-    events = engine.ingest(batch(flood)).events
-    assert len(events) == 295
-    assert all(isinstance(event, SeriesEvicted) and event.series.device.startswith("made-up") for event in events)
-    assert set(known) <= set(engine.fleet().keys)
-    assert len(engine.fleet().keys) == 10
-
-
-def test_a_device_that_is_gone_for_long_gives_way_to_a_new_one_and_ends_its_alerts() -> None:
-    engine = Engine(HalfTrend(), Rules(max_series=1))
-    rows = calm(60)
-    engine.ingest(batch(rows))
-    assert len(engine.tick(rows[-1].at + 5000, 0.0)) == 1
-    later = rows[-1].at + PROTECTED_S + 1
-    verdicts = engine.ingest(batch([Row(SeriesKey("new", "t"), later, later, 1.0)]))
-    assert [type(event) for event in verdicts.events] == [AlertCleared, SeriesEvicted]
-    assert engine.fleet().keys == (SeriesKey("new", "t"),)
-    assert verdicts.outcome.tolist() == [Outcome.WARMING_UP]
-
-
-@given(sizes=st.lists(st.integers(1, 20), max_size=20))
-@settings(max_examples=examples(8), deadline=None)
-def test_eviction_does_not_depend_on_batch_sizes(sizes: list[int]) -> None:
-    rng = np.random.default_rng(5)
-    rows = [
-        Row(SeriesKey(f"d{int(rng.integers(12))}", "t"), 1.7e9 + i, 1.7e9 + i, float(rng.normal())) for i in range(300)
-    ]
-    whole, parts = Log(), Log()
-    rules = replace(QUICK, max_series=7)
-    whole.feed(Engine(HalfTrend(), rules), rows)
-    engine = Engine(HalfTrend(), rules)
-    for part in cut(rows, sizes):
-        parts.feed(engine, part)
-    assert parts.verdicts == whole.verdicts
-    assert parts.events == whole.events
-    assert any(name == "SeriesEvicted" for name, _ in whole.events)
 
 
 def test_a_model_is_told_the_time_of_each_windows_last_reading() -> None:

@@ -10,7 +10,7 @@ COLUMNS = {"n": Column(np.int64), "at": Column(np.float64, (), np.nan), "window"
 def test_a_row_starts_with_what_its_column_holds_and_can_be_made_so_again() -> None:
     table = Table(COLUMNS, rows=4)
     table["n"][2], table["at"][2], table["window"][2] = 5, 1.0, 0.0
-    table.reset(2)
+    table.reset([2, 1])
     assert (table["n"][2], table["window"][2].tolist()) == (0, [[7.0] * 3] * 2)
     assert np.isnan(table["at"][2])
 

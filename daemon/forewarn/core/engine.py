@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.core import bands, cadences, courses, faults, limits, windows
+from forewarn.core import bands, cadences, courses, faults, windows
 from forewarn.core.admissions import Admissions
 from forewarn.core.alerts import OF_JUDGES, Alert, AlertBook, AlertChange, Kind
 from forewarn.core.courses import Course, Recent
@@ -46,7 +46,7 @@ class Engine:
         self._book = AlertBook()
         nan = Column(np.float64, (), np.nan)
         self._table = Table(*self._judges.columns, dict.fromkeys(LAST, nan))
-        self._admissions = Admissions(self._registry, self._table, self._book, self.card.n_step)
+        self._admissions = Admissions(self._table, self._registry, self._book, self.card, rules)
         features = [feature.name for feature in self.card.features]
         self._teller = Teller(self._book, self._registry, features, rules.update_every_s)
 
@@ -82,22 +82,25 @@ class Engine:
 
     def _judge_all(self, batch: Batch, rows: Slots, verdicts: Verdicts) -> None:
         pending: list[int] = []
+        waiting: set[int] = set()
         seeds = None if batch.seed is None else batch.seed.tolist()
-        for row in rows.tolist():
+        for nth, row in enumerate(rows.tolist()):
             key = batch.keys[row]
             slot = self._registry.slots.get(key)
             if seeds is not None and seeds[row] and (slot is not None or self._registry.full):
                 verdicts.outcome[row] = Outcome.RETAINED
                 continue
             if slot is None:
-                if self._registry.full:
+                now, most = float(batch.received_at[row]), len(rows) - nth
+                since = float(batch.received_at[pending[0]]) if pending else now
+                if not self._admissions.knows(now, most, waiting, since):
                     self._judge(batch, pending, verdicts)
-                    pending = []
-                slot, evicted = self._admissions.admit(key, float(batch.received_at[row]))
-                self._set_rules(slot, key)
+                    pending, waiting = [], set()
+                slot, evicted = self._admissions.admit(key, now, most)
                 verdicts.told.extend((row, event) for event in evicted)
             verdicts.slot[row] = slot
             pending.append(row)
+            waiting.add(slot)
         self._judge(batch, pending, verdicts)
 
     def _screen(self, batch: Batch, outcome: NDArray[np.uint8]) -> None:
@@ -108,14 +111,8 @@ class Engine:
         outcome[batch.at > batch.received_at + self.rules.max_future_s] = Outcome.FROM_FUTURE
         outcome[~finite] = Outcome.NOT_FINITE
 
-    def _set_rules(self, slot: int, key: SeriesKey) -> None:
-        threshold = self.rules.threshold_of(key, self.card.calibration.threshold_errors)
-        self._table["threshold"][slot] = threshold.value
-        self._table["absolute"][slot] = threshold.absolute
-        limits.set_limits(self._table, slot, self.rules.limits_of(key))
-        self._table["convertible"][slot] = self.rules.unit_change and key.metric not in self.rules.other_units
-
     def _judge(self, batch: Batch, rows: list[int], verdicts: Verdicts) -> None:
+        self._admissions.prepare()
         chosen = np.asarray(rows, np.int64)
         for nth in _rounds(verdicts.slot[chosen]):
             self._round(batch, chosen[nth], verdicts)
@@ -299,8 +296,7 @@ class Engine:
         ]
         self._table.load({name: c for name, c in columns.items() if name not in of_leads}, len(snapshot.keys))
         self._registry.load(snapshot.keys)
-        for slot, key in enumerate(snapshot.keys):
-            self._set_rules(slot, key)
+        self._admissions.set_rules(list(range(len(snapshot.keys))))
         self._book.load(snapshot.alerts)
 
 

@@ -8,6 +8,8 @@ Rules that hold here:
 - An alert begins with the first reading that is beyond, and ends after `clear_after` readings in a row that are not.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from forewarn.core.cadences import SHORTEST_S
@@ -23,10 +25,10 @@ COLUMNS = {name: Column(np.float64, (), fill) for name, fill in _BOUNDS.items()}
 }
 
 
-def set_limits(table: Table, slot: int, limits: Limits) -> None:
-    """Take over what the operator said of one series."""
+def set_limits(table: Table, slots: Sequence[int], found: Sequence[Limits]) -> None:
+    """Take over what the operator said of the series that have these slots."""
     for name in _BOUNDS:
-        table[name][slot] = getattr(limits, name)
+        table[name][slots] = [getattr(limits, name) for limits in found]
 
 
 def given(table: Table, slot: int) -> dict[str, float]:

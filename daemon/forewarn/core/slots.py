@@ -6,7 +6,7 @@ Rules that hold here:
 - Columns grow by doubling up to the cap. What a new series gets is in admissions.py.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -76,9 +76,9 @@ class Table:
         if rows > self.rows:
             self._rows = np.concatenate([self._rows, self._fresh(rows - self.rows)])
 
-    def reset(self, slot: int) -> None:
-        """Make one row fresh again."""
-        self._rows[slot] = self._fresh(1)[0]
+    def reset(self, slots: Sequence[int]) -> None:
+        """Make rows fresh again."""
+        self._rows[slots] = self._fresh(1)
 
     def dump(self, rows: int) -> dict[str, NDArray[Any]]:
         """Copies of the first `rows` rows of every column."""

@@ -56,6 +56,7 @@ LEAST_AT_ONCE, MOST_AT_ONCE = 16, 2048  # messages that are handed over together
 WORK_S = 0.1  # for what is handed over together: the link stands still meanwhile
 _READS = 64  # of a socket in one turn: several times what is worked on meanwhile
 _MUCH, _MORE_MS = 16_384, 1.0
+_LEAST_READ_S = 0.02  # in a turn after one that brought nothing to work on
 _USUAL_INBOX = 20_000
 
 
@@ -128,6 +129,7 @@ class MqttLink:
         self._max_payload_bytes = max_payload_bytes
         self._to_acknowledge: list[int] = []
         self._at_once, self._handed_over_at = MOST_AT_ONCE, math.inf
+        self._worked_s = 0.0
         self._max_unsent = max_unacknowledged
         self._closing = False
         self._awaited = False  # the broker's answers to CONNECT and SUBSCRIBE
@@ -205,7 +207,7 @@ class MqttLink:
 
     def _pace(self) -> None:
         """Hand over less where the work on the last messages took long."""
-        worked_s = time.monotonic() - self._handed_over_at
+        self._worked_s = worked_s = max(0.0, time.monotonic() - self._handed_over_at)
         if worked_s > WORK_S:
             self._at_once = max(LEAST_AT_ONCE, self._at_once // 2)
         elif 0 < worked_s < WORK_S / 4:
@@ -272,9 +274,10 @@ class MqttLink:
         """Read what has come, so much at most, and put the messages that are complete into the inbox.
 
         What a socket holds is less than a broker may have to say: where a lot came, the rest is waited for, for a
-        moment, so that it is the inbox that too much of it ends in, not an unseen buffer.
+        moment, so that it is the inbox that too much of it ends in, not an unseen buffer. Reading takes no longer than
+        the work on the last messages did: a flood would else leave no time for any.
         """
-        came = 0
+        came, until = 0, time.monotonic() + max(self._worked_s, _LEAST_READ_S)
         for _ in range(_READS):
             data = self._client.receive()
             came += len(data)
@@ -282,7 +285,9 @@ class MqttLink:
             for packet in others:
                 self._client.give(packet)
             self._put(publishes)
-            if not data or (len(data) < READ_BYTES and (came < _MUCH or not self._poll.poll(_MORE_MS))):
+            if not data or time.monotonic() > until:
+                return
+            if len(data) < READ_BYTES and (came < _MUCH or not self._poll.poll(_MORE_MS)):
                 return
 
     def _put(self, publishes: list[Publish]) -> None:
