@@ -55,6 +55,15 @@ def ask(server: HttpServer, path: str = "/metrics", method: str = "GET") -> tupl
         connection.close()
 
 
+def ask_at_last(server: HttpServer, path: str = "/metrics") -> tuple[int, dict[str, str], bytes]:
+    """As `ask`; the only place may be free a moment after its last client had his answer."""
+    for _ in range(200):
+        with suppress(OSError):
+            return ask(server, path)
+        time.sleep(0.01)
+    return ask(server, path)
+
+
 def opened(server: HttpServer, path: str = "/live") -> socket.socket:
     """A stream from which nothing was read."""
     client = socket.create_connection((HOST, server.port), timeout=10)
@@ -104,9 +113,9 @@ def test_streams_keep_nobody_from_the_routes_and_one_too_many_is_told() -> None:
             read_until(first, b"data: 3\n\n")
             with opened(server) as second:
                 read_until(second, b"data: 3\n\n")
-                status, headers, _ = ask(server, "/live")
+                status, headers, _ = ask_at_last(server, "/live")
                 assert (status, headers["Retry-After"]) == (503, "10")
-                assert [ask(server)[0] for _ in range(5)] == [200] * 5
+                assert [ask_at_last(server)[0] for _ in range(5)] == [200] * 5
                 read_until(first, b"data: 9\n\n")
         assert eventually(lambda: _is_admitted(server)), "the places of those who went are free again"
 

@@ -49,4 +49,4 @@ def test_one_poison_message_never_jams_the_session(mosquitto: Mosquitto, tmp_pat
             assert daemon.sample("forewarn_rejections_total", reason="failed") == 0
         assert daemon.log.read_text().count("Traceback") <= 1
     states = {m.topic.split("/")[3] for m in subscriber.messages if "/state/" in m.topic}
-    assert states == {"a", "b"}
+    assert states & set(DEVICES) == {"a", "b"}  # what other tests published is retained on the broker
