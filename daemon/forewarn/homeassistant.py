@@ -22,7 +22,7 @@ from forewarn.core.readings import SeriesKey
 from forewarn.inbox import Message
 from forewarn.messages import Outgoing, Phrasebook
 
-MOST_METRICS = 64  # of a device: its message has about 2 KB for each, with the longest names 10 KB
+MOST_METRICS = 64  # of a device, so that its message is bounded: some 2 KB for each, more with long names
 PLAIN = re.compile(r"[A-Za-z0-9-]{1,64}")
 _DIGEST = re.compile(r"(.*-)?[0-9a-f]{16}")
 _TEMPERATURES = ("°C", "°F", "K")

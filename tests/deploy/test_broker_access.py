@@ -3,6 +3,7 @@
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -174,6 +175,54 @@ def test_forewarn_reads_the_sensors_alone_and_a_device_reads_nothing(guarded: Br
         came |= {forewarn.messages.get() for _ in range(forewarn.messages.qsize())}
         assert came == {("sensors/freezer-1/temperature", b"4.5")}  # once for each filter that matches
         assert freezer.messages.empty()
+
+
+@pytest.fixture(scope="module")
+def at_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """The same with the lines for Home Assistant, whose comment signs were taken away."""
+    broker = Broker(tmp_path_factory.mktemp("at-home"))
+    acl = broker.folder / "acl"
+    acl.write_text(re.sub(r"(?m)^# (user|topic) ", r"\1 ", acl.read_text("utf-8")))
+    command = ["mosquitto_passwd", "-b", str(broker.folder / "passwords"), "homeassistant"]
+    subprocess.run([*command, broker.password("homeassistant")], check=True, capture_output=True)
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+def test_home_assistant_hears_of_the_devices_and_is_heard(at_home: Broker, tmp_path: Path) -> None:
+    config = settings_file(tmp_path, at_home)
+    environ = at_home.environ(tmp_path) | {"FOREWARN_HOMEASSISTANT__ENABLED": "true"}
+    now = time.time() - 600.0
+    with User(at_home, "homeassistant") as home, User(at_home, "freezer-1") as freezer:
+        home.subscribe("homeassistant/#", f"{ROOT_TOPIC}/#")
+        with DaemonProcess(config, environ=environ) as daemon:
+            for i in range(20):
+                reading = json.dumps({"time": now + i, "value": 4.0 + i % 3 / 10})
+                assert freezer.publish("sensors/freezer-1/temperature", reading) == 0
+            topic = "homeassistant/device/forewarn_gateway-1/freezer-1/config"
+            home.until(f"{ROOT_TOPIC}/state/freezer-1/temperature", b"freezer-1")
+            home.until(topic, b"freezer-1")
+            assert home.publish("homeassistant/status", "online") in (0, 16)
+            home.until(topic, b"freezer-1")
+        assert "refuse" not in daemon.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("user", "topic"),
+    [
+        ("forewarn", "homeassistant/device/forewarn_gateway-2/a/config"),
+        ("forewarn", "homeassistant/lock/front-door/config"),
+        ("forewarn", "homeassistant/status"),
+        ("freezer-1", "homeassistant/status"),
+        ("freezer-1", "homeassistant/device/forewarn_gateway-1/freezer-1/config"),
+        ("homeassistant", f"{ROOT_TOPIC}/alerts/freezer-1/temperature"),
+        ("homeassistant", "sensors/homeassistant/temperature"),
+    ],
+)
+def test_nobody_tells_home_assistant_what_is_not_his(at_home: Broker, user: str, topic: str) -> None:
+    with User(at_home, user) as client:
+        assert client.publish(topic, "{}") == NOT_AUTHORIZED
 
 
 def test_a_prefix_that_the_access_list_does_not_know_is_told(guarded: Broker, tmp_path: Path) -> None:

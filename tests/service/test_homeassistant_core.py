@@ -8,7 +8,6 @@ these tests are skipped, and discovery_schema.py stands for its documentation.
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from tests.brokers import Mosquitto, Subscriber
 from tests.daemons import INSTANCE, JSON_INPUT, DaemonProcess, settings_file
 from tests.links import own
 from tests.service.test_homeassistant import retained
+from tests.test_documents import blocks
 
 PYTHON = os.environ.get("HOMEASSISTANT_PYTHON")
 PROGRAM = Path(__file__).with_name("homeassistant_core.py")
@@ -38,15 +38,18 @@ max_devices = 4
 class Core:
     """Home Assistant, connected to a broker; a context manager."""
 
-    def __init__(self, broker: Mosquitto, folder: Path) -> None:
+    def __init__(self, broker: Mosquitto, folder: Path, *automations: str) -> None:
         self._port, self.log = str(broker.port), folder / "homeassistant.log"
+        self._automations = [folder / f"automation-{i}.yaml" for i in range(len(automations))]
+        for path, text in zip(self._automations, automations, strict=True):
+            path.write_text(text, "utf-8")
 
     def __enter__(self) -> Self:
         assert PYTHON
         environ = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [PYTHON, str(PROGRAM), self._port], env=environ, text=True, stderr=log,
+                [PYTHON, str(PROGRAM), self._port, *map(str, self._automations)], env=environ, text=True, stderr=log,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             )  # fmt: skip
         return self
@@ -55,7 +58,7 @@ class Core:
         self._process.communicate(timeout=60)
 
     def now(self) -> dict[str, Any]:
-        """Every state and every device."""
+        """Every state, every device, and what people were notified of."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write("\n")
@@ -104,7 +107,7 @@ def test_a_device_appears_has_a_problem_falls_silent_and_goes(alone: Mosquitto, 
     environ = {"FOREWARN_FAULTS__SILENT_MIN_S": "15", "FOREWARN_PUBLISH__STATE_INTERVAL_S": "0.1"}
     problem, expected, residual, score = (each.format("freezer_3_temperature") for each in ENTITIES)
     with Core(alone, tmp_path) as home, Subscriber(alone, "unused") as publisher:
-        assert home.now() == {"states": {}, "devices": []}
+        assert home.now() == {"states": {}, "devices": [], "notified": []}
         with DaemonProcess(path, environ=environ) as daemon:
             freezer = Speaker(publisher, "freezer 3")
             freezer(*USUAL)
@@ -140,6 +143,31 @@ def test_a_device_appears_has_a_problem_falls_silent_and_goes(alone: Mosquitto, 
     assert not [line for line in home.log.read_text().splitlines() if "ERROR" in line or "rror" in line]
 
 
+def test_the_automations_of_the_page_notify(alone: Mosquitto, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "home-assistant.md").read_text("utf-8")
+    of_alerts, of_problem = blocks("yaml", page)
+    of_alerts = of_alerts.replace("forewarn/gateway-1/", f"forewarn/{INSTANCE}/")
+    of_problem = of_problem.replace("00:10:00", "00:00:02")
+    path = settings_file(tmp_path, alone, SETTINGS + JSON_INPUT)
+    with Core(alone, tmp_path, of_alerts, of_problem) as home, Subscriber(alone, "unused") as publisher:
+        home.now()
+        with DaemonProcess(path):
+            freezer = Speaker(publisher, "freezer-3")
+            freezer(*USUAL)
+            home.wait_for(lambda now: "binary_sensor.freezer_3_temperature_problem" in now)
+            freezer(40.0)
+            home.wait_for(lambda _: len(home.now()["notified"]) >= 2)
+            freezer(*USUAL[:4])
+            home.wait_for(lambda _: len(home.now()["notified"]) >= 3)
+            raised, lasting, cleared = home.now()["notified"]
+    assert raised["title"] == "freezer-3: critical"
+    assert "freezer-3 reads 40.0 °C" in raised["message"]
+    assert lasting["message"] == "freezer-3: residual, critical"
+    assert "is as expected again" in cleared["message"]
+    assert cleared["data"]["tag"] == raised["data"]["tag"]
+    assert len(raised["data"]["tag"]) == 16
+
+
 HOSTILE = ("'\"}} {{ states() }}", "{% for i in range(9**9) %}", '","p":"lock', "冷蔵庫", "\\", "~", "a_b", "a b")
 
 
@@ -168,7 +196,3 @@ def test_home_assistant_that_starts_later_is_told_by_what_is_retained_and_by_its
             home.wait_for(lambda now: len(now) == 4)
             assert any(m.topic == "homeassistant/status" and m.payload == b"online" for m in publisher.messages)
         assert list(retained(alone, "homeassistant/device/#")) == [f"homeassistant/device/forewarn_{INSTANCE}/a/config"]
-
-
-if __name__ == "__main__":
-    sys.exit(pytest.main([__file__]))
