@@ -83,7 +83,8 @@ class Intake:
                 continue
             except Exception as error:  # noqa: BLE001 - whatever it is, the other messages must go on
                 self._telemetry.rejected(Rejection.FAILED)
-                self._complaints.add(Rejection.FAILED, f"{message.topic[:80]!r}: {REPORT}", error)
+                # Of another kind than `failed`, which is told of readings without a traceback and may come first.
+                self._complaints.add("decoding fails", f"{message.topic[:80]!r}: {REPORT}", error)
                 continue
             if rejected or others or not readings:
                 self._note(message, readings, rejected)
