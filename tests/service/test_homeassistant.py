@@ -68,7 +68,8 @@ def test_a_device_is_told_of_once_it_has_warmed_up_and_again_at_a_birth_which_is
         speak(home, "a", 1, start=6)
         first = home.wait_for(of("a"))
         assert not first.retain, "as it is published"
-        n = daemon.sample("forewarn_readings_received_total")
+        n = 6 + 10 + 1
+        daemon.wait_for_sample("forewarn_readings_received_total", n)  # counted after it was told of
         began = time.monotonic()
         for payload in ("offline", "online"):
             home.publish("homeassistant/status", payload)
