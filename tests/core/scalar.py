@@ -91,7 +91,7 @@ class ScalarSeries:
             if self.tail:
                 self.tail.restart()
         missing = self._missing(interval)
-        self.expected = self.path[missing] if missing < len(self.path) else math.nan
+        self.expected = self.path[min(missing, len(self.path) - 1)] if self.path else math.nan
         self._cadence(interval)
         self.at = at
         said = self._judge(value)

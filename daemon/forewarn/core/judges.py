@@ -5,8 +5,9 @@ Rules that hold here:
 - Score first, learn after: a reading is judged against the forecast that was made before it came.
 - Sensor faults never teach: a reading inside one enters neither the recent errors, the judge's history nor the window,
   until `accept_after` of them in a row say that this is how the series is now.
-- Where readings are missing before a reading, it is held against the lead that is as far ahead. A model that was
-  trained at one cadence, with short gaps bridged, has them bridged in its windows; one for all cadences has not.
+- Where readings are missing before a reading, it is held against the lead that is as far ahead, or the last one. A
+  model that was trained at one cadence, with short gaps bridged, has them bridged in its windows; one for all cadences
+  has not.
 - One of two judges says whether a reading is as it should be, `anomalies` or `residuals`; the errors at one reading
   ahead are followed in any case, for the band around the forecast.
 """
@@ -234,11 +235,10 @@ class Judges:
 
 
 def _forecast_of(state: State, missing: cadences.Counts) -> Floats:
-    """What was forecast for readings that so many are missing before; NaN beyond the horizon."""
+    """What was forecast for readings that so many are missing before, beyond the horizon its last lead."""
     path = state["forecast"]
-    last = path.shape[1] - 1
-    expected = path[np.arange(len(path)), np.minimum(missing, last)].astype(np.float64)
-    return np.where(missing <= last, expected, np.nan)
+    expected: Floats = path[np.arange(len(path)), np.minimum(missing, path.shape[1] - 1)].astype(np.float64)
+    return expected
 
 
 def was(state: State, kind: Kind) -> Mask:
