@@ -182,6 +182,7 @@ def test_binary_events_that_cannot_be_used_have_their_reason() -> None:
         (event(id=7), Rejection.MALFORMED),
         (event(source=""), Rejection.MALFORMED),
         (event(data=..., data_base64="N"), Rejection.MALFORMED),
+        (event(data=..., data_base64="eyJhIjogMX0=", datacontenttype=...), Rejection.NOT_NUMBER),  # {"a": 1}
         (event(data="<a/>", datacontenttype="application/xml"), Rejection.NOT_NUMBER),
         (event(data=...), Rejection.MISSING_VALUE),
         (event(data=None), Rejection.MISSING_VALUE),

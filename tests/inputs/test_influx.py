@@ -54,7 +54,7 @@ def test_numbers_are_floats_integers_or_unsigned(value: str, number: float) -> N
 
 
 @pytest.mark.parametrize(
-    "value", [*"tTfF", *("true", "True", "TRUE", "false", "False", "FALSE"), '"5"', '""', '"a\nb"']
+    "value", [*"tTfF", *("true", "True", "TRUE", "false", "False", "FALSE"), '"5"', '""', '"a\nb"', '"a\\\nb"']
 )
 def test_switches_and_texts_are_no_readings(value: str) -> None:
     assert one(f"m,host=a x={value},y=1") == (("a", "y"), 1.0)
