@@ -4,15 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from forewarn.adapters.mqtt import link as link_module
+from forewarn.adapters.mqtt import connecting
 from tests.brokers import BrokerProcess
 from tests.links import SPOKEN, Links, Version
 
 
 @pytest.fixture
 def link(monkeypatch: pytest.MonkeyPatch) -> Iterator[Links]:
-    monkeypatch.setattr(link_module, "BACKOFF_FIRST_S", 0.02)
-    monkeypatch.setattr(link_module, "BACKOFF_MOST_S", 0.1)
+    monkeypatch.setattr(connecting, "BACKOFF_FIRST_S", 0.02)
+    monkeypatch.setattr(connecting, "BACKOFF_MOST_S", 0.1)
     made = Links()
     yield made
     made.close()

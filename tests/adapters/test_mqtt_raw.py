@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from forewarn.adapters.mqtt import client as client_module
+from forewarn.adapters.mqtt import connecting
 from forewarn.adapters.mqtt import link as link_module
 from forewarn.adapters.mqtt.client import MqttClient
 from forewarn.adapters.mqtt.link import LastWill, MqttLink
@@ -138,7 +139,7 @@ def test_a_topic_that_is_no_text_is_handed_over_without_its_name(link: Links) ->
 def test_a_broker_that_does_not_let_us_in_is_told_once_and_left_for_one_that_does(
     answers: str, link: Links, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(link_module, "ANSWER_S", 0.2)
+    monkeypatch.setattr(connecting, "ANSWER_S", 0.2)
     good = threading.Event()
 
     def script(peer: Peer) -> None:
@@ -207,7 +208,7 @@ def test_whatever_a_broker_says_the_link_lives_and_finds_a_good_one(protocol: Ve
         peer.connection.settimeout(0.02)
         peer.linger()
 
-    link_module.BACKOFF_FIRST_S = link_module.BACKOFF_MOST_S = 1e-3  # the fixture of the link puts them back
+    connecting.BACKOFF_FIRST_S = connecting.BACKOFF_MOST_S = 1e-3  # the fixture of the link puts them back
     with RawBroker(script, five=five) as broker:
         mine = link(broker, protocol=protocol)
         turns, ends_at = 0, time.monotonic() + 30
@@ -375,22 +376,22 @@ def test_reading_what_never_ends_takes_no_longer_than_the_work_on_it(
 def test_neither_an_answer_nor_another_try_is_waited_for_longer_than_a_keepalive(
     link: Links, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link_module, "BACKOFF_MOST_S", 30.0)
+    monkeypatch.setattr(connecting, "BACKOFF_MOST_S", 30.0)
     mine = link(SimpleNamespace(host=HOST, port=free_port()), keepalive_s=5)
     for _ in range(10):
-        mine._next_try_at = 0.0
-        while not mine._connection(0.05) and mine._next_try_at == 0.0:
-            pass
-        pause_s = mine._next_try_at - time.monotonic()
-        while mine._connecting is not None:
-            mine._connection(0.05)
-        assert pause_s <= 5.0
-        assert mine._answer_by - time.monotonic() <= 5.0
-    assert mine._backoff_s == 5.0
+        mine._connecting._next_try_at = 0.0
+        assert not mine._connection(0.05)
+        assert 0.0 < mine._connecting.pause_s <= 5.0
+        assert mine._connecting.ended(5.0)
+        assert mine._connecting._answer_by - time.monotonic() <= 5.0
+    assert mine._connecting._backoff_s == 5.0
 
 
 def test_two_links_of_one_name_do_not_chase_each_other_without_end(link: Links, mosquitto: Mosquitto) -> None:
-    link_module.BACKOFF_FIRST_S, link_module.BACKOFF_MOST_S = 0.05, 30.0  # the fixture of the link puts them back
+    connecting.BACKOFF_FIRST_S, connecting.BACKOFF_MOST_S = (
+        0.05,
+        30.0,
+    )  # the fixture of the link puts them back
     first, second = link(mosquitto), link(mosquitto)
     ends_at = time.monotonic() + 2.0
     while time.monotonic() < ends_at:
@@ -518,7 +519,7 @@ def test_a_wake_ends_the_wait_of_a_turn(state: str, link: Links, monkeypatch: py
     with RawBroker(script) as broker:
         mine = connected(link(broker))
         if state == "nobody there":
-            monkeypatch.setattr(mine, "_next_try_at", time.monotonic() + 60)
+            monkeypatch.setattr(mine._connecting, "_next_try_at", time.monotonic() + 60)
             mine._client._sock_close()
         if state == "woken before":
             mine.wake()
@@ -584,7 +585,7 @@ def test_a_close_while_connecting_leaves_no_connection_behind(link: Links, monke
 
         monkeypatch.setattr(mine._client, "connect", connect_slowly)
         mine.turn(0.0)
-        thread = mine._connecting
+        thread = mine._connecting._thread
         assert thread is not None
         assert mine.close(0.0)
         go_on.set()

@@ -88,8 +88,8 @@ def refused(link: MqttLink, caplog: pytest.LogCaptureFixture, tries: int = 3) ->
         before = time.monotonic()
         link.turn(0.02)
         assert time.monotonic() - before < 1.0, "the loop stood still"
-        if link._connecting is not seen:
-            seen = link._connecting
+        if link._connecting._thread is not seen:
+            seen = link._connecting._thread
             began += seen is not None
     assert (link.subscribed, link.connects) == (False, 0)
     (line,) = lines(caplog)

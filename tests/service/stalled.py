@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from forewarn.adapters.mqtt import link
+from forewarn.adapters.mqtt import connecting, link
 from forewarn.cli import main
 from forewarn.core.engine import Engine
 
@@ -27,6 +27,6 @@ if __name__ == "__main__":
     elif name == "network":
         link.MqttLink._serve = stalls(link.MqttLink._serve, trigger)  # type: ignore[method-assign]  # the same
     else:
-        link.STUCK_S = 0.5
-        link.connect = stalls(link.connect, trigger)  # type: ignore[attr-defined]  # the same
+        connecting.STUCK_S = 0.5
+        connecting.connect = stalls(connecting.connect, trigger)  # type: ignore[attr-defined]  # the same
     sys.exit(main(sys.argv[sys.argv.index("run") :]))

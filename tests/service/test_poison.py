@@ -41,7 +41,9 @@ def test_one_poison_message_never_jams_the_session(mosquitto: Mosquitto, tmp_pat
             daemon.process.kill()
             daemon.process.wait()
         log = daemon.log.read_text()
-        assert log.count("Traceback") == 3  # of judging, decoding and telling
+        for what in ("the engine", "decoding", "telling a state"):
+            assert log.count(f"{what} fails") == 1
+        assert log.count("Traceback") == 3
         with DaemonProcess(config, launcher=LAUNCHER) as daemon:
             assert daemon.sample("forewarn_devices") == len(DEVICES)
             send("a", N, 30.0)

@@ -2,26 +2,17 @@
 
 Rules that hold here:
 
-- The link has no thread of its own but for the moment of connecting (name lookup, TCP and TLS may block): the service
-  calls `turn`, which waits for the network, reads what has come and returns it.
+- The link has no thread of its own but for the moment of connecting (connecting.py): the service calls `turn`, which
+  waits for the network, reads what has come and returns it.
 - The link reads the socket itself: wire.py cuts the messages out of what has come, and paho gets every other packet.
 - A message of QoS 1 is acknowledged at the turn after the one that handed it over, when it has been worked on. Until
   then it waits in the inbox, so that the socket is read and the connection kept alive however much comes.
-- Whatever a broker says, `turn` does not raise. A connection that is lost, or that is not answered, is tried again with
-  jittered exponential backoff, for ever; the backoff starts anew only after a connection that lasted. Neither the
-  backoff nor the wait for an answer is longer than a keepalive, so that after any fault the link is back within two.
+- Whatever a broker says, `turn` does not raise.
 - Nothing is sent before the broker has accepted the connection, and what waits to be sent is bounded.
 """
 
-import contextlib
 import logging
 import math
-import os
-import random
-import select
-import socket
-import struct
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,19 +21,17 @@ from typing import Any
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
+from forewarn.adapters.mqtt.connecting import Connecting
 from forewarn.adapters.mqtt.session import (
-    ANSWER_S,
     READ_BYTES,
     Broker,
     FedClient,
-    connect,
-    hint,
     publish_properties,
     refusal,
     set_up,
     subscriptions,
 )
-from forewarn.adapters.mqtt.tls import HandshakeError
+from forewarn.adapters.mqtt.waiting import Waiting
 from forewarn.envelope import Properties
 from forewarn.inbox import Inbox, Message
 from forewarn.steady_clock import LEAST_STEP_S, SteadyClock
@@ -50,12 +39,10 @@ from forewarn.wire import Inflow, Publish
 
 log = logging.getLogger(__name__)
 
-BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.5, 30.0
-STUCK_S = 60.0  # for an attempt to connect: name lookup, TCP and TLS have their own limits below
 LEAST_AT_ONCE, MOST_AT_ONCE = 16, 2048  # messages that are handed over together
 WORK_S = 0.1  # for what is handed over together: the link stands still meanwhile
 _READS = 64  # of a socket in one turn: several times what is worked on meanwhile
-_MUCH, _MORE_MS = 16_384, 1.0
+_MUCH = 16_384  # bytes
 _LEAST_READ_S = 0.02  # in a turn after one that brought nothing to work on
 _USUAL_INBOX = 20_000
 
@@ -122,7 +109,7 @@ class MqttLink:
         self.inbox = Inbox(_USUAL_INBOX) if inbox is None else inbox  # an empty one is false
         self._clock = clock or SteadyClock()
         self._session = session
-        self._waiting: set[int] = set()
+        self._unacknowledged: set[int] = set()
         self._done: list[int] = []
         self._topics = list(subscriptions)
         self._qos = qos
@@ -131,21 +118,10 @@ class MqttLink:
         self._at_once, self._handed_over_at = MOST_AT_ONCE, math.inf
         self._worked_s = 0.0
         self._max_unsent = max_unacknowledged
-        self._closing = False
-        self._awaited = False  # the broker's answers to CONNECT and SUBSCRIBE
-        self._answer_by = self._subscribed_at = 0.0
-        self._connecting: threading.Thread | None = None
-        self._began_at = 0.0
-        self._next_try_at = 0.0
-        self._backoff_s = BACKOFF_FIRST_S
-        self._complaint = ""
         self._refused: set[str] = set()  # why, on this connection
-        self._wake_in, self._wake_out = socket.socketpair()
-        for end in (self._wake_in, self._wake_out):
-            end.setblocking(False)  # noqa: FBT003 - the signature is the library's
-        self._poll = select.poll()
-        self._poll.register(self._wake_in, select.POLLIN)
-        self._watched: tuple[int, int] | None = None
+        self._waiting = Waiting()
+        keep_s = None if session is None else session.expiry_s
+        self._connecting = Connecting(client, broker, keep_s=keep_s, receive_most=self.inbox.most)
         client.manual_ack_set(True)  # noqa: FBT003 - the signature is the library's
         client.will_set(last_will.topic, last_will.payload, qos=1, retain=True)
         client.max_queued_messages_set(min(max_unacknowledged, 60_000))  # a message id has 16 bits
@@ -157,21 +133,12 @@ class MqttLink:
     @property
     def unacknowledged(self) -> int:
         """Messages of QoS 1 that wait for the broker."""
-        return len(self._waiting)
+        return len(self._unacknowledged)
 
     @property
     def stuck(self) -> bool:
         """Whether an attempt to connect does not come to an end, so that there will be no other."""
-        thread = self._connecting
-        return thread is not None and thread.is_alive() and time.monotonic() - self._began_at > STUCK_S
-
-    @property
-    def _backoff_most_s(self) -> float:
-        return min(BACKOFF_MOST_S, self.broker.keepalive_s)
-
-    @property
-    def _answer_s(self) -> float:
-        return min(ANSWER_S, self.broker.keepalive_s)
+        return self._connecting.stuck
 
     # -- the service's side -----------------------------------------------------------------------------------------
 
@@ -184,15 +151,16 @@ class MqttLink:
         except Exception as error:  # noqa: BLE001 - paho's own, of something that the broker said
             self._give_up(f"says what cannot be understood ({error!r})")
             return []
-        if self._awaited and time.monotonic() > self._answer_by:
-            self._give_up(f"gives no answer within {self._answer_s:g} s{hint(self.broker)}")
+        if why := self._connecting.overdue:
+            self._give_up(why)
         return messages
 
     def _serve(self, timeout_s: float) -> list[Message]:
         client = self._client
         self._pace()
         self._acknowledge()
-        readable, writable = self._wait(0.0 if len(self.inbox) else timeout_s)
+        timeout_s = 0.0 if len(self.inbox) else timeout_s
+        readable, writable = self._waiting.wait(client.socket(), timeout_s, to_write=client.want_write())
         if writable:
             client.loop_write()
         if readable and self.inbox.full:
@@ -215,8 +183,7 @@ class MqttLink:
 
     def wake(self) -> None:
         """End the present or next wait of `turn`. May be called from a signal handler."""
-        with contextlib.suppress(OSError):
-            os.write(self._wake_out.fileno(), b"\0")
+        self._waiting.wake()
 
     def publish(
         self, topic: str, payload: str | bytes, *, qos: int, retain: bool, properties: Properties | None = None
@@ -238,7 +205,7 @@ class MqttLink:
             self.dropped += 1
             return None
         if qos > 0:
-            self._waiting.add(info.mid)
+            self._unacknowledged.add(info.mid)
             return int(info.mid)
         return None
 
@@ -250,12 +217,9 @@ class MqttLink:
     def close(self, timeout_s: float) -> bool:
         """Send what waits, disconnect, and return whether everything was acknowledged in time."""
         ends_at = time.monotonic() + timeout_s
-        self._closing = True
-        if self._connecting is not None:
-            self._connecting.join(0.1)
-            if self._connecting.is_alive():  # it ends its connection itself
-                return self.unacknowledged == 0
-            self._connecting = None
+        self._connecting.close()
+        if not self._connecting.ended(0.1):  # it ends its connection itself
+            return self.unacknowledged == 0
         if self._client.socket() is not None:
             self._acknowledge()
         while self.unacknowledged and self.subscribed and time.monotonic() < ends_at:
@@ -266,8 +230,7 @@ class MqttLink:
             while self._client.want_write() and time.monotonic() < ends_at:
                 self._client.loop_write()
             self._client.hang_up()
-        self._wake_in.close()
-        self._wake_out.close()
+        self._waiting.close()
         return self.unacknowledged == 0
 
     def _receive(self) -> None:
@@ -287,7 +250,7 @@ class MqttLink:
             self._put(publishes)
             if not data or time.monotonic() > until:
                 return
-            if len(data) < READ_BYTES and (came < _MUCH or not self._poll.poll(_MORE_MS)):
+            if len(data) < READ_BYTES and (came < _MUCH or not self._waiting.more_comes()):
                 return
 
     def _put(self, publishes: list[Publish]) -> None:
@@ -305,86 +268,29 @@ class MqttLink:
             self._client.ack(mid, 1)
         self._to_acknowledge.clear()
 
-    # -- connecting -------------------------------------------------------------------------------------------------
-
     def _connection(self, timeout_s: float) -> bool:
         """Whether there is a socket to work with; begins to connect when it is time, and waits where it is not."""
-        if self._connecting is not None:
-            self._connecting.join(min(timeout_s, 0.05))
-            if self._connecting.is_alive():
-                return False
-            self._connecting = None
+        if not self._connecting.ended(min(timeout_s, 0.05)):
+            return False
         if self._client.socket() is not None:
             return True
-        pause = self._next_try_at - time.monotonic()
-        if pause > 0:
-            self._wait(min(timeout_s, pause))
+        if pause_s := self._connecting.pause_s:
+            self._waiting.wait(None, min(timeout_s, pause_s))
             return False
-        self._next_try_at = time.monotonic() + self._backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-        self._backoff_s = min(2 * self._backoff_s, self._backoff_most_s)
         self._inflow = Inflow(five=self.broker.protocol == "5", most=self._max_payload_bytes)
         self._to_acknowledge.clear()
-        self._awaited = True
-        self._began_at = time.monotonic()
-        self._connecting = threading.Thread(target=self._connect, name="mqtt-connect", daemon=True)
-        self._connecting.start()
+        self._connecting.begin()
         return False
 
-    def _connect(self) -> None:
-        try:
-            keep_s = None if self._session is None else self._session.expiry_s
-            connect(self._client, self.broker, keep_s, self.inbox.most)
-        except HandshakeError as error:
-            self._complain(str(error))
-        except (OSError, ValueError, struct.error) as error:
-            self._complain(f"cannot be reached ({error})")
-        self._answer_by = time.monotonic() + self._answer_s
-        if self._closing:
-            self._client.hang_up()
-
     def _give_up(self, why: str) -> None:
-        self._complain(why)
-        self.subscribed = self._awaited = False
-        self._client.hang_up()
-
-    def _complain(self, text: str) -> None:
-        """Log the same trouble once, not at each try."""
-        if text != self._complaint and not self._closing:
-            self._complaint = text
-            log.warning("broker %s %s; trying again, at least every %.0f s", self.broker, text, self._backoff_most_s)
-
-    def _wait(self, timeout_s: float) -> tuple[bool, bool]:
-        """Wait for the socket or a wake: whether it can be read and written."""
-        sock = None if self._connecting is not None else self._client.socket()
-        self._watch(-1 if sock is None else sock.fileno())
-        readable = writable = False
-        pending = getattr(sock, "pending", None)
-        if pending is not None and pending() > 0:
-            timeout_s, readable = 0.0, True
-        for fd, event in self._poll.poll(max(0.0, timeout_s) * 1000.0):
-            if fd == self._wake_in.fileno():
-                self._wake_in.recv(4096)
-            else:
-                readable |= bool(event & ~select.POLLOUT)
-                writable |= bool(event & select.POLLOUT)
-        return readable, writable
-
-    def _watch(self, fd: int) -> None:
-        wanted = (fd, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0)) if fd >= 0 else None
-        if wanted == self._watched:
-            return
-        if self._watched is not None and (wanted is None or wanted[0] != self._watched[0]):
-            self._poll.unregister(self._watched[0])
-        if wanted is not None:
-            self._poll.register(*wanted)
-        self._watched = wanted
+        self.subscribed = False
+        self._connecting.give_up(why)
 
     # -- paho's side ------------------------------------------------------------------------------------------------
 
     def _on_connect(self, _client: Any, _data: Any, flags: Any, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - paho's signature
         if reason.is_failure:
-            self._awaited = False
-            self._complain(f"refuses the connection: {refusal(reason)}")
+            self._connecting.refused(f"refuses the connection: {refusal(reason)}")
             return
         self.connects += 1
         if self._session is not None:
@@ -400,23 +306,17 @@ class MqttLink:
         for topic, reason in zip(self._topics, reasons, strict=False):
             if reason.is_failure:
                 log.error("broker %s refuses the subscription to %s: %s", self.broker, topic, reason)
-        self.subscribed, self._awaited = True, False
-        self._subscribed_at = time.monotonic()
-        self._complaint = ""
+        self.subscribed = True
+        self._connecting.answered()
         self._refused.clear()
         log.info("connected to %s, subscribed to %s", self.broker, ", ".join(self._topics))
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - the same
-        if self._awaited:
-            self._complain(self._client.why_ended(reason, self.broker))
-        if self.subscribed and not self._closing:
-            log.warning("connection to %s lost: %s", self.broker, reason)
-        if self.subscribed and time.monotonic() - self._subscribed_at > self._backoff_most_s:
-            self._backoff_s = BACKOFF_FIRST_S
-        self.subscribed = self._awaited = False
+        self._connecting.lost(reason, subscribed=self.subscribed)
+        self.subscribed = False
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - the same
-        self._waiting.discard(mid)
+        self._unacknowledged.discard(mid)
         self._done.append(mid)
         if reason.is_failure and str(reason) not in self._refused:
             self._refused.add(str(reason))
