@@ -9,7 +9,7 @@ import pytest
 
 from tests.bench.load import Load, flood, prime
 from tests.bench.measured import Measured, split_cores
-from tests.bench.throughput import CANDIDATES, WATCHED, Round, lossless_broker, table
+from tests.bench.throughput import CANDIDATES, OVER_TLS, WATCHED, Lossless, Round, table
 from tests.bench.viewer import Viewer
 from tests.bench.wire import Wire, publish_packet
 from tests.brokers import Mosquitto, Subscriber
@@ -26,18 +26,21 @@ def test_packets_by_hand_arrive_as_they_were_meant(mosquitto: Mosquitto) -> None
 
 
 @pytest.fixture
-def lossless(mosquitto: Mosquitto) -> Iterator[Mosquitto]:  # noqa: ARG001 - skips where there is none
+def lossless(mosquitto: Mosquitto, tmp_path: Path) -> Iterator[Lossless]:  # noqa: ARG001 - skips where there is none
     """The benchmark's own broker."""
-    with lossless_broker() as broker:
+    with Lossless(tmp_path) as broker:
         yield broker
 
 
-@pytest.mark.parametrize(("name", "detector"), [("forewarn", "residual"), ("forewarn", "tail"), ("naive", "residual")])
+@pytest.mark.parametrize(
+    ("name", "detector"),
+    [("forewarn", "residual"), ("forewarn", "tail"), (OVER_TLS, "residual"), ("naive", "residual")],
+)
 def test_each_candidate_counts_what_it_is_sent_and_tells_a_probe(
-    lossless: Mosquitto, tmp_path: Path, name: str, detector: str
+    lossless: Lossless, tmp_path: Path, name: str, detector: str
 ) -> None:
     candidate, alert_topic = CANDIDATES[name]
-    measured = candidate(lossless.port, TINY, tmp_path, split_cores()[0], detector)
+    measured = candidate(lossless, TINY, tmp_path, split_cores()[0], detector)
     load = Load(100)
     with measured, Wire(lossless.host, lossless.port, "load") as wire, Subscriber(lossless, alert_topic) as alerts:
         prime(wire, measured, load)
@@ -50,8 +53,8 @@ def test_each_candidate_counts_what_it_is_sent_and_tells_a_probe(
         assert 20e6 < measured.rss_bytes() < 1e9
 
 
-def test_a_viewer_sees_what_it_would_cost(lossless: Mosquitto, tmp_path: Path) -> None:
-    measured = CANDIDATES[WATCHED][0](lossless.port, TINY, tmp_path, split_cores()[0], "residual")
+def test_a_viewer_sees_what_it_would_cost(lossless: Lossless, tmp_path: Path) -> None:
+    measured = CANDIDATES[WATCHED][0](lossless, TINY, tmp_path, split_cores()[0], "residual")
     load = Load(10)
     with measured, Wire(lossless.host, lossless.port, "load") as wire, Viewer(measured.count_url) as viewer:
         prime(wire, measured, load)

@@ -3,8 +3,9 @@
 Each round starts a fresh process on a core of its own, with a real Mosquitto and this publisher on the other cores:
 first as fast as it goes, with a bounded number of readings in flight so that nothing is dropped, then at a fixed rate
 with probes, readings so far off that each must raise an alert, timed from their publishing to the alert's arrival.
-Candidates take turns, so that a machine that slows down slows both. With `--viewer` they are forewarn with nobody at
-its page and forewarn with somebody. `python -m tests.bench.throughput --help`.
+Candidates take turns, so that a machine that slows down slows both. With `--beside tls` they are the daemon without and
+with TLS to the broker, with `--beside viewer` without and with somebody at its page.
+`python -m tests.bench.throughput --help`.
 """
 
 import argparse
@@ -12,10 +13,11 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Self
 
 from forewarn.adapters.onnx_forecaster import resolve_model
 from forewarn.demo.broker import HOST
@@ -24,16 +26,18 @@ from tests.bench.measured import Measured, split_cores
 from tests.bench.viewer import Viewer
 from tests.bench.wire import Wire
 from tests.brokers import Mosquitto, Subscriber
+from tests.certificates import authority, signed
 from tests.ports import free_port
 
 N_STEP = 30
-WATCHED = "forewarn with a viewer"
+OVER_TLS, WATCHED = "forewarn over TLS", "forewarn with a viewer"
 SETTINGS = """
 instance = "bench"
 model = "{model}"
 [mqtt]
 port = {port}
 qos = 0
+{tls}
 [[inputs]]
 topic = "sensors/{{device}}/{{metric}}"
 dialect = "json"
@@ -65,6 +69,29 @@ class Round:
     latency_p99_ms: float
     rss_mb: float
     lost: float
+
+
+class Lossless(Mosquitto):
+    """A Mosquitto that drops nothing, and has a second port that speaks TLS where it is given a folder."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.tls_port = free_port()
+        lines = ["max_queued_messages 0", "set_tcp_nodelay true"]
+        if folder is not None:
+            self.ca = authority(folder)
+            server = signed(self.ca, "server")
+            files = [f"certfile {server.cert}", f"keyfile {server.key}", "user root"]
+            lines += [f"listener {self.tls_port} {self.host}", *files]
+        super().__init__(lines)
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it and remove its files."""
+        self.close()
 
 
 def measure(measured: Measured, broker: Mosquitto, alert_topic: str, arguments: argparse.Namespace) -> Round:
@@ -99,10 +126,10 @@ def measure(measured: Measured, broker: Mosquitto, alert_topic: str, arguments: 
         )
 
 
-def naive(port: int, model: Path, folder: Path, core: set[int], detector: str) -> Measured:  # noqa: ARG001 - it has one
+def naive(broker: Lossless, model: Path, folder: Path, core: set[int], detector: str) -> Measured:  # noqa: ARG001 - it has one
     """`tests/bench/naive.py`."""
     count_port = free_port()
-    options = ["--port", str(port), "--count-port", str(count_port), "--model", str(model)]
+    options = ["--port", str(broker.port), "--count-port", str(count_port), "--model", str(model)]
     return Measured(
         "naive",
         [sys.executable, "-m", "tests.bench.naive", *options],
@@ -113,11 +140,21 @@ def naive(port: int, model: Path, folder: Path, core: set[int], detector: str) -
     )
 
 
-def forewarn(port: int, model: Path, folder: Path, core: set[int], detector: str) -> Measured:
+def forewarn(broker: Lossless, model: Path, folder: Path, core: set[int], detector: str) -> Measured:
     """`forewarn run` with its journal; metrics of single devices are off, since the counter is read often."""
+    return _forewarn(model, folder, core, detector, port=broker.port)
+
+
+def over_tls(broker: Lossless, model: Path, folder: Path, core: set[int], detector: str) -> Measured:
+    """The same, with TLS between it and the broker."""
+    tls = f'tls = true\nca_file = "{broker.ca.cert}"'
+    return _forewarn(model, folder, core, detector, port=broker.tls_port, tls=tls)
+
+
+def _forewarn(model: Path, folder: Path, core: set[int], detector: str, *, port: int, tls: str = "") -> Measured:
     metrics_port = free_port()
     settings = folder / "forewarn.toml"
-    places = {"port": port, "metrics_port": metrics_port, "model": model, "folder": folder}
+    places = {"port": port, "tls": tls, "metrics_port": metrics_port, "model": model, "folder": folder}
     settings.write_text(SETTINGS.format(detector=detector, **places))
     (folder / "state.sqlite").unlink(missing_ok=True)
     return Measured(
@@ -130,27 +167,18 @@ def forewarn(port: int, model: Path, folder: Path, core: set[int], detector: str
     )
 
 
-def watched(port: int, model: Path, folder: Path, core: set[int], detector: str) -> Measured:
-    """The same with a viewer of its page."""
-    return replace(forewarn(port, model, folder, core, detector), name=WATCHED)
+def watched(broker: Lossless, model: Path, folder: Path, core: set[int], detector: str) -> Measured:
+    """The same as `forewarn`, with a viewer of its page."""
+    return replace(forewarn(broker, model, folder, core, detector), name=WATCHED)
 
 
-CANDIDATES: dict[str, tuple[Callable[[int, Path, Path, set[int], str], Measured], str]] = {
+CANDIDATES: dict[str, tuple[Callable[[Lossless, Path, Path, set[int], str], Measured], str]] = {
     "naive": (naive, "naive/alerts/#"),
     "forewarn": (forewarn, "forewarn/+/alerts/#"),
+    OVER_TLS: (over_tls, "forewarn/+/alerts/#"),
     WATCHED: (watched, "forewarn/+/alerts/#"),
 }
-
-
-@contextmanager
-def lossless_broker() -> Iterator[Mosquitto]:
-    """A Mosquitto that drops nothing."""
-    broker = Mosquitto(["max_queued_messages 0", "set_tcp_nodelay true"])
-    broker.start()
-    try:
-        yield broker
-    finally:
-        broker.close()
+_PAIRS = {"naive": ("naive", "forewarn"), "tls": ("forewarn", OVER_TLS), "viewer": ("forewarn", WATCHED)}
 
 
 def made_model(folder: Path) -> Path:
@@ -189,8 +217,9 @@ def options(command_line: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--in-flight", type=int, default=15_000, help="most readings sent and not yet handled")
     parser.add_argument("--rate", type=float, default=5000.0, help="readings a second while latency is measured")
     parser.add_argument("--probes", type=int, default=200, help="latency samples in a round")
-    parser.add_argument("--only", choices=("naive", "forewarn"))
-    parser.add_argument("--viewer", action="store_true", help="forewarn without and with a viewer of its page")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--only", choices=sorted(CANDIDATES), help="one candidate")
+    which.add_argument("--beside", choices=sorted(_PAIRS), default="naive", help="what forewarn is compared with")
     arguments = parser.parse_args(command_line)
     if arguments.probes > N_DEVICE // 2:
         parser.error(f"--probes {arguments.probes}: at most {N_DEVICE // 2}, each is a device of its own")
@@ -201,16 +230,18 @@ def run(arguments: argparse.Namespace) -> dict[str, list[Round]]:
     """The rounds of each candidate, printed as they end."""
     own = os.sched_getaffinity(0)
     core, others = split_cores()
-    names = ["forewarn", WATCHED] if arguments.viewer else ["naive", "forewarn"]
-    results: dict[str, list[Round]] = {name: [] for name in names if arguments.only in (None, name)}
+    names = (arguments.only,) if arguments.only else _PAIRS[arguments.beside]
+    results: dict[str, list[Round]] = {name: [] for name in names}
     os.sched_setaffinity(0, others)
     try:
-        with tempfile.TemporaryDirectory(prefix="forewarn-bench-") as folder, lossless_broker() as broker:
-            model = made_model(Path(folder)) if arguments.model is None else resolve_model(arguments.model)
+        with tempfile.TemporaryDirectory(prefix="forewarn-bench-") as made, ExitStack() as stack:
+            folder = Path(made)
+            broker = stack.enter_context(Lossless(folder if OVER_TLS in names else None))
+            model = made_model(folder) if arguments.model is None else resolve_model(arguments.model)
             for _ in range(arguments.repeat):
                 for name, rounds in results.items():
                     candidate, alert_topic = CANDIDATES[name]
-                    measured = candidate(broker.port, model, Path(folder), core, arguments.detector)
+                    measured = candidate(broker, model, folder, core, arguments.detector)
                     rounds.append(measure(measured, broker, alert_topic, arguments))
                     sys.stdout.write(f"{name} {rounds[-1]}\n")
     finally:
