@@ -49,17 +49,18 @@ class Life:
         for event in verdicts.events:
             self.telemetry.event(event)
         judged = step.some(verdicts.outcome != Outcome.FAILED)
-        self.ledger.enter(judged, [MESSAGE], [Outgoing("alert", str(i)) for i in range(len(verdicts.events))])
         lost = Lost([(rows[0].key.device, rows[-1].received_at)])
-        if events := self.engine.lost(*lost):
-            for event in events:
-                self.telemetry.event(event)
-            self.ledger.enter(lost, (), [Outgoing("lost", str(i)) for i in range(len(events))])
+        gone = self.engine.lost(*lost)
+        for event in gone:
+            self.telemetry.event(event)
+        letters = [Outgoing("alert", str(i)) for i in range(len(verdicts.events))]
+        letters += [Outgoing("lost", str(i)) for i in range(len(gone))]
+        self.ledger.enter([judged, lost], [MESSAGE], letters)
         tick = Tick(rows[-1].received_at + 5000.0, rows[0].received_at)
         if events := self.engine.tick(*tick):
             for event in events:
                 self.telemetry.event(event)
-            self.ledger.enter(tick, (), [Outgoing("silent", str(i)) for i in range(len(events))])
+            self.ledger.enter([tick], (), [Outgoing("silent", str(i)) for i in range(len(events))])
 
     def end(self) -> None:
         """Kill it: nothing is written any more."""

@@ -147,13 +147,16 @@ class Ledger:
 
     # -- while running ----------------------------------------------------------------------------------------------
 
-    def enter(self, step: records.Step, messages: Sequence[Message] = (), outgoing: Iterable[Outgoing] = ()) -> None:
-        """One step of the engine: what it was given, in which messages, and the alerts that came of it."""
+    def enter(
+        self, steps: Sequence[records.Step], messages: Sequence[Message] = (), outgoing: Iterable[Outgoing] = ()
+    ) -> None:
+        """What the engine was given, in which messages, and the alerts that came of it."""
         receipts = self.receipts.of(messages)
         self.receipts.add(receipts)
         letters = self.outbox.add(outgoing)
         if self.enters and self._journal is not None and not self.failing:
-            self._journal.commit([Entry(records.of(step), receipts)], letters, self.outbox.take_delivered())
+            entries = [Entry(records.of(step), b"" if nth else receipts) for nth, step in enumerate(steps)]
+            self._journal.commit(entries, letters, self.outbox.take_delivered())
 
     def tend(self, save_every_s: float) -> None:
         """What is due by time."""

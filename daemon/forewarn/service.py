@@ -227,28 +227,36 @@ class Daemon:
         batch, departures, requests = self._intake.take(fresh)
         for request in requests:
             self._link.publish(request.topic, request.payload, qos=0, retain=False)
+        steps: list[Step] = []
+        events: list[Event] = []
+        verdicts = self._judge(batch) if len(batch) else Verdicts.blank(0)
         if len(batch):
-            self._judge(batch, fresh)
+            judged = verdicts.outcome != Outcome.FAILED
+            steps.append(batch if judged.all() else batch.some(judged))
+            events += verdicts.events
         if departures:
-            self._lose(departures, fresh)
+            steps.append(Lost(departures))
+            with self._lock:
+                events += self._guard.lost(self._engine, Lost(departures))
+        if steps:
+            self._enter(steps, fresh, events, verdicts.slot[verdicts.outcome <= Outcome.WARMING_UP])
+            self._publish_forecasts(batch, verdicts)
 
-    def _judge(self, batch: Batch, messages: Sequence[Message]) -> None:
+    def _judge(self, batch: Batch) -> Verdicts:
         with self._lock:
             verdicts = self._guard.ingest(self._engine, batch)
         self._n_series = max(self._n_series, int(verdicts.slot.max()) + 1)  # slots are given out in order
         self._telemetry.ingested(verdicts, self._clock.now() - batch.received_at)
         self._recorder.write(batch, verdicts)
         self._log_rejections(batch, verdicts)
-        judged = verdicts.outcome != Outcome.FAILED
-        self._ledger.enter(batch if judged.all() else batch.some(judged), messages, self._told(verdicts.events))
+        return verdicts
+
+    def _enter(self, steps: Sequence[Step], messages: Sequence[Message], events: Sequence[Event], moved: Slots) -> None:
+        """Enter what the engine was given, all of it or nothing, then tell what came of it."""
+        self._ledger.enter(steps, messages, self._told(events))
         self._send_letters()
-        if self._settings.publish.forecast:
-            target = self._engine.card.target_index
-            told = range(len(batch)) if batch.seed is None else np.flatnonzero(~batch.seed).tolist()
-            attempt, phrase = self._guard.attempt, self._phrases.forecast
-            self._publish(attempt("telling a forecast", phrase, batch, target, verdicts, row) for row in told)
-        moved = np.unique(verdicts.slot[verdicts.outcome <= Outcome.WARMING_UP])
-        self._publish_states(moved)
+        told = np.array([e.alert.slot for e in events if not isinstance(e, SeriesEvicted)], np.int64)
+        self._publish_states(np.union1d(moved, told))
 
     def _follow_connection(self) -> None:
         connected = self._link.subscribed
@@ -302,22 +310,8 @@ class Daemon:
         step = Tick(now, max(self._listening_since, self._clock.stepped_at))
         with self._lock:
             events = self._guard.tick(self._engine, step)
-        self._tell(step, (), events)
-
-    def _lose(self, departures: Sequence[tuple[str, float]], messages: Sequence[Message]) -> None:
-        """Some devices say that they are going."""
-        step = Lost(departures)
-        with self._lock:
-            events = self._guard.lost(self._engine, step)
-        self._tell(step, messages, events)
-
-    def _tell(self, step: Step, messages: Sequence[Message], events: Sequence[Event]) -> None:
-        """Enter and send what came of a step that was no batch."""
-        if not events:
-            return
-        self._ledger.enter(step, messages, self._told(events))
-        self._send_letters()
-        self._publish_states(np.array([e.alert.slot for e in events if not isinstance(e, SeriesEvicted)], np.int64))
+        if events:
+            self._enter([step], (), events, np.zeros(0, np.int64))
 
     # -- telling ----------------------------------------------------------------------------------------------------
 
@@ -360,6 +354,14 @@ class Daemon:
                 break
             n += 1
         self._telemetry.published(n)
+
+    def _publish_forecasts(self, batch: Batch, verdicts: Verdicts) -> None:
+        if not self._settings.publish.forecast:
+            return
+        target = self._engine.card.target_index
+        told = range(len(batch)) if batch.seed is None else np.flatnonzero(~batch.seed).tolist()
+        attempt, phrase = self._guard.attempt, self._phrases.forecast
+        self._publish(attempt("telling a forecast", phrase, batch, target, verdicts, row) for row in told)
 
     def _publish_states(self, slots: Slots) -> None:
         if not self._connected or not len(slots):
