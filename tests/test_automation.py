@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -20,10 +21,12 @@ from forewarn.demo.broker import free_port
 from forewarn.messages import Outgoing
 from tests.brokers import Mosquitto, Subscriber
 from tests.deploy.prometheus import MISSING_PROMETHEUS
-from tests.test_documents import ROOT, blocks
+from tests.test_documents import ROOT, blocks, run_as_shown
 from tests.test_messages import PHRASES, alert
+from tests.thorough import THOROUGH
 
 AUTOMATION = (ROOT / "docs" / "automation.md").read_text("utf-8")
+TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text("utf-8")
 HOME = (ROOT / "docs" / "home-assistant.md").read_text("utf-8")
 RULES, ALERTMANAGER = blocks("yaml", AUTOMATION)
 (SCRIPT,) = blocks("sh", AUTOMATION)
@@ -108,6 +111,28 @@ def publish_until(broker: Mosquitto, posts: list[Post]) -> None:
             if posts:
                 return
     raise AssertionError("nobody listens")
+
+
+@pytest.mark.slow
+def test_the_tutorial_leads_from_a_file_to_a_notification(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    needs("mosquitto_sub", "jq", "curl")
+    script = "\n".join(blocks("sh", TUTORIAL))
+    assert SCRIPT.replace("forewarn/+/", "forewarn/gateway-1/").strip() in script
+    quick = [] if THOROUGH else [("--unit °C", "--unit °C --epochs 2")]
+    with recipient() as (address, posts):
+        ports = [("1883", str(mosquitto.port)), ("9464", str(free_port()))]
+        for shown, here in (*ports, ("https://ntfy.sh", address), *quick):
+            assert shown in script
+            script = script.replace(shown, here)
+        printed = run_as_shown(f"{script}\nkill $(jobs -p)", tmp_path)
+        assert "% smaller than persistence's" in printed
+        assert re.search(r"^labels: \d+ of \d+ windows found", printed, re.MULTILINE)
+        assert "lets us in" in printed
+        assert "freezer-1" in printed.partition("lets us in")[2]
+        assert re.search(r"^forewarn_alerts_total.* [1-9]", printed, re.MULTILINE)
+        sent = [json.loads(post.body) for post in posts]
+    assert {"raised", "cleared"} <= {message["tags"][1] for message in sent}
+    assert any("it has been about" in message["message"] for message in sent)
 
 
 def test_the_ntfy_script_tells_what_begins_and_ends_whatever_a_device_is_called(
