@@ -148,6 +148,7 @@ def test_dashboards_lead_to_each_other() -> None:
     by_uid = {board["uid"]: name for name, board in DASHBOARDS.items()}
     assert len(by_uid) == len(DASHBOARDS)
     for name, board in DASHBOARDS.items():
+        assert board["schemaVersion"] == 41  # of the Grafana below
         (link,) = board["links"]
         assert set(link["tags"]) <= set(board["tags"])
         for uid, query in re.findall(r"/d/([\w-]+)\?([^\"]+)", FILES[name]):
@@ -155,3 +156,4 @@ def test_dashboards_lead_to_each_other() -> None:
     compose = (ROOT / "deploy" / "compose.yaml").read_text("utf-8")
     (home,) = re.findall(r"HOME_DASHBOARD_PATH: /var/lib/grafana-dashboards/(\w+).json", compose)
     assert "/d/forewarn-device?" in FILES[home]
+    assert "image: grafana/grafana:12.1." in compose

@@ -8,6 +8,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from forewarn.core.alerts import Kind
 from forewarn.core.readings import SeriesKey
 from tests.deploy.prometheus import MISSING_PROMETHEUS, SHIPPED, Prometheus, series_names
 from tests.deploy.sources import filled, served
@@ -40,6 +41,13 @@ def test_every_rule_has_a_unit_test_in_which_it_fires() -> None:
     tests = (SHIPPED / "rules_test.yml").read_text("utf-8")
     assert len(rules) > 5
     assert set(rules) == set(re.findall(r"alertname: (\w+)\n\s+exp_alerts", tests))
+
+
+def test_the_rules_name_kinds_of_alerts_that_there_are() -> None:
+    rules = (SHIPPED / "rules.yml").read_text("utf-8")
+    named = {kind for kinds in re.findall(r'kind(?:=|!)~"([^"]+)"', rules) for kind in kinds.split("|")}
+    assert named
+    assert named <= set(Kind)
 
 
 def test_every_rule_evaluates_and_reads_what_the_daemon_exposes(prometheus: Prometheus) -> None:
