@@ -72,8 +72,8 @@ def _to_look_at(made: Dashboard) -> None:
             for title in ("Value", "Expected", "Residual", "Score", "Threshold")
         ),
     ]
-    text = "Active alerts of the series that are exposed one by one (metrics.max_devices)."
-    made.with_panel(rows("In alert", (*_SERIES, "kind"), alerts, text=text))
+    text = "Active alerts, the newest first, of the series that are exposed one by one (metrics.max_devices)."
+    made.with_panel(rows("In alert", (*_SERIES, "kind"), alerts, text=text, falling=False))
     made.with_panel(
         rows(
             "Highest scores",

@@ -28,7 +28,7 @@ def board(uid: str, title: str, text: str) -> dashboard.Dashboard:
         dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus").current(chosen)
     )
     others = dashboard.DashboardLink("forewarn").type(DashboardLinkType.DASHBOARDS).tags(["forewarn"])
-    return made.link(others.include_vars(True).keep_time(True))
+    return made.link(others.keep_time(True))  # without the chosen daemons: one device is of one of them
 
 
 def choice(name: str, title: str, series: str, *, several: bool = False) -> dashboard.QueryVariable:

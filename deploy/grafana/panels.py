@@ -128,7 +128,14 @@ def timeline(
 
 
 def rows(
-    title: str, by: Sequence[str], columns: Sequence[Column], *, text: str, width: int = 24, height: int = 8
+    title: str,
+    by: Sequence[str],
+    columns: Sequence[Column],
+    *,
+    text: str,
+    width: int = 24,
+    height: int = 8,
+    falling: bool = True,
 ) -> table.Panel:
     """A row for each combination of the labels `by`, sorted by the first of the columns; devices lead to their view."""
     panel = table.Panel().title(title).description(text).datasource(SOURCE).span(width).height(height).decimals(2)
@@ -149,7 +156,7 @@ def rows(
     if "device" in by:
         link = {"title": "Show ${__data.fields.device}", "url": _DEVICE_VIEW}
         panel.override_by_name("device", [DynamicConfigValue("links", [link])])
-    return panel.sort_by([common.TableSortByFieldState().display_name(columns[0].title).desc(True)])
+    return panel.sort_by([common.TableSortByFieldState().display_name(columns[0].title).desc(falling)])
 
 
 def _thresholds(steps: Sequence[tuple[float, str]]) -> dashboard.ThresholdsConfig:

@@ -10,7 +10,7 @@ import pytest
 
 from forewarn.core.alerts import Kind
 from forewarn.core.readings import SeriesKey
-from tests.deploy.prometheus import MISSING_PROMETHEUS, SHIPPED, Prometheus, series_names
+from tests.deploy.prometheus import MISSING_PROMETHEUS, SHIPPED, Prometheus, need_prometheus, series_names
 from tests.deploy.sources import filled, served
 
 needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason=MISSING_PROMETHEUS)
@@ -67,8 +67,7 @@ def test_a_daemon_at_work_exposes_what_the_page_of_the_metrics_says(metrics_addr
 
 
 def test_a_scrape_survives_hostile_names_and_tells_them_apart(tmp_path: Path) -> None:
-    if shutil.which("prometheus") is None:
-        pytest.skip(MISSING_PROMETHEUS)
+    need_prometheus()
     telemetry = filled([*(SeriesKey(name, "m") for name in (*HOSTILE, "lone \udc80")), SeriesKey("left out", "m")])
     with served(telemetry) as server:
         prometheus = Prometheus(tmp_path, f"127.0.0.1:{server.port}")
