@@ -1,6 +1,7 @@
 # make demo   a broker, a simulated fleet and the daemon, live, on a machine that has only Python 3.11+
 # make test   the whole suite, two files at a time (installs the training extra with the CPU build of torch)
 # make lint   ruff, mypy strict, import-linter
+# make dashboards   writes the Grafana dashboards in deploy/grafana/dashboards anew
 # make fuzz   200,000 damaged inputs for everything that reads what others wrote, some two minutes (ARGS="--seed 5")
 # make locks   writes requirements.lock and requirements-training.lock anew
 # make chaos  the long forms of the tests of tests/chaos (about an hour), with their figures
@@ -15,7 +16,7 @@ BIN := .venv/bin
 TORCH := torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cpu --retries 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-journal chaos fuzz locks quality thorough clean
+.PHONY: help demo test lint bench bench-journal chaos dashboards fuzz locks quality thorough clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -48,6 +49,9 @@ lint: .venv/test
 
 bench: .venv/test
 	$(BIN)/python -m tests.bench.throughput $(ARGS)
+
+dashboards: .venv/test
+	$(BIN)/python -m deploy.grafana $(ARGS)
 
 fuzz: .venv/test
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(ARGS)

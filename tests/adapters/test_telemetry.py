@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -231,6 +232,23 @@ def test_an_alert_of_a_restored_state_is_active_and_was_not_raised_again() -> No
     assert total(source, "forewarn_alerts_total") == 0
     source.event(AlertCleared(alert(kind=Kind.SILENT)))
     assert value(source, "forewarn_alerts_active", kind="silent") == 0
+
+
+def test_a_series_that_is_shown_tells_each_of_its_active_alerts_and_when_it_was_raised() -> None:
+    lone, left_out = SeriesKey("\udc80", "m"), SeriesKey("left out", "m")
+    source = telemetry(fleet_of([lone, left_out]), max_devices=1)
+    source.resumed([replace(alert(lone, Kind.SILENT), raised_at=7.0)])
+    source.event(AlertRaised(replace(alert(lone), raised_at=8.0)))
+    source.event(AlertUpdated(replace(alert(lone, severity=Severity.CRITICAL), raised_at=8.0, at=9.0)))
+    source.event(AlertRaised(alert(left_out)))
+    assert alerts_of(source) == {("\\udc80", "silent"): 7.0, ("\\udc80", "residual"): 8.0}
+    source.event(AlertCleared(alert(lone)))
+    assert alerts_of(source) == {("\\udc80", "silent"): 7.0}
+
+
+def alerts_of(source: Telemetry) -> dict[tuple[str, str], float]:
+    found = [(dict(labels), v) for (name, labels), v in samples(source).items() if "series_alert" in name]
+    return {(labels["device"], labels["kind"]): v for labels, v in found}
 
 
 def test_every_closed_label_value_is_there_before_anything_happened() -> None:

@@ -1,13 +1,12 @@
-"""A Prometheus that scrapes a daemon at work, for every test of the dashboard and the rules."""
+"""A Prometheus that scrapes a daemon at work, for every test of the dashboards and the rules."""
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
 
 from tests.brokers import Amqtt, Mosquitto, mosquitto_path
 from tests.deploy.daemon import daemon_at_work
-from tests.deploy.prometheus import MISSING_PROMETHEUS, Prometheus
+from tests.deploy.prometheus import Prometheus, need_prometheus
 
 
 @pytest.fixture(scope="session")
@@ -25,8 +24,7 @@ def metrics_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def prometheus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """A Prometheus with the shipped settings and rules that has scraped the daemon several times."""
-    if shutil.which("prometheus") is None:
-        pytest.skip(MISSING_PROMETHEUS)
+    need_prometheus()
     server = Prometheus(tmp_path_factory.mktemp("prometheus"), request.getfixturevalue("metrics_address"))
     try:
         server.wait()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -57,6 +58,7 @@ def daemon_at_work(broker: BrokerProcess, folder: Path) -> Iterator[str]:
         with Subscriber(broker, "deploy-test/nothing") as publisher:
             sensors = threading.Thread(target=_send, args=(publisher, done))
             sensors.start()
+            daemon.send_signal(signal.SIGHUP)  # a reload, which finds everything as it was
             try:
                 yield f"127.0.0.1:{port}"
             finally:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -13,11 +14,21 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
+import pytest
+
 from tests.ports import free_port
 
 MISSING_PROMETHEUS = "prometheus is not installed: apt-get install -y prometheus"
 SHIPPED = Path(__file__).parents[2] / "deploy" / "prometheus"
 _SERIES_NAME = re.compile(r"\b(?:forewarn|process)_[a-z_]+")
+
+
+def need_prometheus() -> None:
+    """Skip the test where Prometheus is not installed; in CI it has to be."""
+    if shutil.which("prometheus") is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(MISSING_PROMETHEUS, pytrace=False)
+        pytest.skip(MISSING_PROMETHEUS)
 
 
 def series_names(expression: str) -> set[str]:

@@ -1,64 +1,106 @@
-"""The shipped dashboard: what its panels and variables ask is asked of a real Prometheus."""
+"""The shipped dashboards: written by their code, and what they ask is asked of a real Prometheus."""
 
+import importlib.util
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.deploy.daemon import FAULTY
 from tests.deploy.prometheus import Prometheus, series_names
 
 ROOT = Path(__file__).parents[2]
 GRAFANA = ROOT / "deploy" / "grafana"
-DASHBOARD = json.loads((GRAFANA / "dashboards" / "fleet.json").read_text("utf-8"))
-VARIABLES = {variable["name"]: variable for variable in DASHBOARD["templating"]["list"]}
-QUERIES = [
-    pytest.param(target["expr"], id=f"{panel['title']}-{target['refId']}")
-    for panel in DASHBOARD["panels"]
-    for target in panel.get("targets", [])
+FILES = {path.stem: path.read_text("utf-8") for path in sorted((GRAFANA / "dashboards").glob("*.json"))}
+DASHBOARDS = {name: json.loads(text) for name, text in FILES.items()}
+VARIABLES = {name: {v["name"]: v for v in board["templating"]["list"]} for name, board in DASHBOARDS.items()}
+ANNOTATIONS = [
+    pytest.param(annotation["expr"], id=f"{name}-{annotation['name']}")
+    for name, board in DASHBOARDS.items()
+    for annotation in board["annotations"].get("list", ())
 ]
-SHOWN = ("freezer-1", "temperature")
+QUERIES = [
+    pytest.param(target["expr"], id=f"{name}-{panel['title']}-{target['refId']}")
+    for name, board in DASHBOARDS.items()
+    for panel in board["panels"]
+    for target in panel.get("targets", ())
+]
+QUERY_VARIABLES = [
+    pytest.param(name, variable["name"], id=f"{name}-{variable['name']}")
+    for name, variables in VARIABLES.items()
+    for variable in variables.values()
+    if variable["type"] == "query"
+]
+SHOWN = {"device": FAULTY, "metric": "temperature"}
+every_dashboard = pytest.mark.parametrize("name", DASHBOARDS)
 
 
-def _filled_in(text: str) -> str:
-    """What Grafana makes of a query when one series of all daemons is chosen."""
-    device, metric = SHOWN
-    chosen = {"instance": ".+", "device": device, "metric": metric, "__rate_interval": "1m"}
+def _filled_in(text: str, prometheus: Prometheus) -> str:
+    """What Grafana makes of a query when one series with an alert is chosen."""
+    (instance,) = prometheus.get("label/instance/values", {})
+    chosen = {"instance": instance, "__rate_interval": "1m", **SHOWN}
     text = re.sub(r"\$(\w+)", lambda found: chosen[found[1]], text)
     assert "$" not in text
     return text
 
 
-@pytest.mark.parametrize("expression", QUERIES)
-def test_every_panel_has_data(expression: str, prometheus: Prometheus) -> None:
-    assert prometheus.query(_filled_in(expression))
+@pytest.mark.skipif(
+    importlib.util.find_spec("grafana_foundation_sdk") is None and os.environ.get("CI") != "true",
+    reason="grafana-foundation-sdk is not installed: pip install -e '.[dev]' -c constraints.txt",
+)
+def test_the_command_writes_the_shipped_files(tmp_path: Path) -> None:
+    assert shutil.which("make")
+    given = [f"BIN={Path(sys.executable).parent}", f"ARGS={tmp_path}"]
+    subprocess.run(["make", "-o", ".venv/test", "dashboards", *given], cwd=ROOT, check=True, timeout=60)
+    assert {path.stem: path.read_text("utf-8") for path in tmp_path.iterdir()} == FILES
+    assert len(FILES) == 3
 
 
-def test_every_variable_offers_something(prometheus: Prometheus) -> None:
-    offered = {}
-    for name, variable in VARIABLES.items():
-        if variable["type"] == "query":
-            asked = re.fullmatch(r"label_values\((.+), (\w+)\)", _filled_in(variable["definition"]))
-            assert asked, variable["definition"]
-            offered[name] = prometheus.get(f"label/{asked[2]}/values", {"match[]": asked[1]})
-    assert offered["instance"]
-    assert SHOWN[0] in offered["device"]
-    assert SHOWN[1] in offered["metric"]
+@pytest.mark.parametrize("expression", [*QUERIES, *ANNOTATIONS])
+def test_every_panel_and_annotation_has_data(expression: str, prometheus: Prometheus) -> None:
+    asked = _filled_in(expression, prometheus)
+    deadline = time.monotonic() + 10
+    while not prometheus.query(asked):
+        assert time.monotonic() < deadline, f"no data: {asked}"
+        time.sleep(0.2)
 
 
-def test_every_metric_in_the_dashboard_and_the_rules_is_on_the_page() -> None:
+def test_the_daemon_that_was_asked_had_something_to_tell(prometheus: Prometheus) -> None:
+    for happened in ('rejections_total{reason="not_json"}', 'reloads_total{result="taken"}', "alerts_active"):
+        assert prometheus.query(f"forewarn_{happened} > 0"), happened
+
+
+@pytest.mark.parametrize(("board", "name"), QUERY_VARIABLES)
+def test_every_variable_offers_something(board: str, name: str, prometheus: Prometheus) -> None:
+    asked = re.fullmatch(r"label_values\((.+), (\w+)\)", _filled_in(VARIABLES[board][name]["definition"], prometheus))
+    assert asked
+    assert VARIABLES[board][name]["query"]["query"] == VARIABLES[board][name]["definition"]
+    offered = prometheus.get(f"label/{asked[2]}/values", {"match[]": asked[1]})
+    assert SHOWN[name] in offered if name in SHOWN else offered
+
+
+def test_every_metric_in_the_dashboards_and_the_rules_is_on_the_page() -> None:
     page = (ROOT / "docs" / "metrics.md").read_text("utf-8")
     known = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
     rules = (ROOT / "deploy" / "prometheus" / "rules.yml").read_text("utf-8")
-    asked = series_names(json.dumps(DASHBOARD)) | series_names(rules)
-    assert {re.sub("_(bucket|count|sum)$", "", name) for name in asked} <= known
+    for text in (*FILES.values(), rules):
+        asked = {re.sub("_(bucket|count|sum)$", "", name) for name in series_names(text)}
+        assert asked
+        assert asked <= known
 
 
-def test_panels_have_ids_of_their_own_and_do_not_overlap() -> None:
-    panels = DASHBOARD["panels"]
-    assert len({panel["id"] for panel in panels}) == len(panels)
+@every_dashboard
+def test_panels_have_ids_of_their_own_and_do_not_overlap(name: str) -> None:
+    panels = DASHBOARDS[name]["panels"]
+    assert sorted(panel["id"] for panel in panels) == list(range(1, len(panels) + 1))
     cells = [cell for panel in panels for cell in _cells(panel["gridPos"])]
     assert len(set(cells)) == len(cells)
     assert all(0 <= x < 24 for x, _ in cells)
@@ -70,10 +112,48 @@ def _cells(place: dict[str, int]) -> Iterator[tuple[int, int]]:
             yield x, y
 
 
-def test_every_variable_that_is_used_is_defined_and_the_data_source_is_provisioned() -> None:
-    text = json.dumps(DASHBOARD)
-    used = set(re.findall(r"\$\{?(\w+)", text)) - {"__rate_interval", "__all"}
-    assert used == set(VARIABLES)
+@every_dashboard
+def test_a_panel_has_a_title_of_its_own_and_asks_each_query_once_under_a_letter_of_its_own(name: str) -> None:
+    panels = [panel for panel in DASHBOARDS[name]["panels"] if panel["type"] != "row"]
+    assert len({panel["title"] for panel in panels}) == len(panels)
+    for panel in panels:
+        assert panel["targets"], panel["title"]
+        letters = [target["refId"] for target in panel["targets"]]
+        assert len(set(letters)) == len(letters)
+        assert len({target["expr"] for target in panel["targets"]}) == len(letters)
+        assert all(target["instant"] != target["range"] for target in panel["targets"])
+
+
+@every_dashboard
+def test_an_override_is_of_a_line_or_column_that_the_panel_has(name: str) -> None:
+    for panel in DASHBOARDS[name]["panels"]:
+        lines = {target.get("legendFormat") for target in panel.get("targets", ())}
+        columns = [step["options"] for step in panel.get("transformations", ()) if step["id"] == "organize"]
+        lines.update(*(options["indexByName"] for options in columns), *(o["renameByName"].values() for o in columns))
+        for override in panel.get("fieldConfig", {}).get("overrides", ()):
+            if override["matcher"]["id"] == "byName" and "{{state}}" not in lines:  # the states of devices: of the data
+                assert override["matcher"]["options"] in lines, panel["title"]
+
+
+@every_dashboard
+def test_every_variable_that_is_used_is_defined_and_the_data_source_is_provisioned(name: str) -> None:
+    of_grafana = {"__rate_interval", "__all", "__data", "__url_time_range"}
+    assert set(re.findall(r"\$\{?(\w+)", FILES[name])) - of_grafana == set(VARIABLES[name])
     yaml: Any = pytest.importorskip("yaml")
     sources = yaml.safe_load((GRAFANA / "provisioning" / "datasources" / "prometheus.yaml").read_text("utf-8"))
-    assert VARIABLES["datasource"]["current"]["value"] == sources["datasources"][0]["uid"]
+    assert VARIABLES[name]["datasource"]["current"]["value"] == sources["datasources"][0]["uid"]
+
+
+def test_dashboards_lead_to_each_other() -> None:
+    by_uid = {board["uid"]: name for name, board in DASHBOARDS.items()}
+    assert len(by_uid) == len(DASHBOARDS)
+    for name, board in DASHBOARDS.items():
+        assert board["schemaVersion"] == 41  # of the Grafana below
+        (link,) = board["links"]
+        assert set(link["tags"]) <= set(board["tags"])
+        for uid, query in re.findall(r"/d/([\w-]+)\?([^\"]+)", FILES[name]):
+            assert set(re.findall(r"var-(\w+)=", query)) <= set(VARIABLES[by_uid[uid]])
+    compose = (ROOT / "deploy" / "compose.yaml").read_text("utf-8")
+    (home,) = re.findall(r"HOME_DASHBOARD_PATH: /var/lib/grafana-dashboards/(\w+).json", compose)
+    assert "/d/forewarn-device?" in FILES[home]
+    assert "image: grafana/grafana:12.1." in compose

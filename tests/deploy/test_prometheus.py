@@ -8,8 +8,9 @@ from urllib.request import urlopen
 
 import pytest
 
+from forewarn.core.alerts import Kind
 from forewarn.core.readings import SeriesKey
-from tests.deploy.prometheus import MISSING_PROMETHEUS, SHIPPED, Prometheus, series_names
+from tests.deploy.prometheus import MISSING_PROMETHEUS, SHIPPED, Prometheus, need_prometheus, series_names
 from tests.deploy.sources import filled, served
 
 needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason=MISSING_PROMETHEUS)
@@ -42,6 +43,13 @@ def test_every_rule_has_a_unit_test_in_which_it_fires() -> None:
     assert set(rules) == set(re.findall(r"alertname: (\w+)\n\s+exp_alerts", tests))
 
 
+def test_the_rules_name_kinds_of_alerts_that_there_are() -> None:
+    rules = (SHIPPED / "rules.yml").read_text("utf-8")
+    named = {kind for kinds in re.findall(r'kind(?:=|!)~"([^"]+)"', rules) for kind in kinds.split("|")}
+    assert named
+    assert named <= set(Kind)
+
+
 def test_every_rule_evaluates_and_reads_what_the_daemon_exposes(prometheus: Prometheus) -> None:
     (group,) = prometheus.get("rules", {})["groups"]
     known = set(prometheus.get("label/__name__/values", {}))
@@ -59,8 +67,7 @@ def test_a_daemon_at_work_exposes_what_the_page_of_the_metrics_says(metrics_addr
 
 
 def test_a_scrape_survives_hostile_names_and_tells_them_apart(tmp_path: Path) -> None:
-    if shutil.which("prometheus") is None:
-        pytest.skip(MISSING_PROMETHEUS)
+    need_prometheus()
     telemetry = filled([*(SeriesKey(name, "m") for name in (*HOSTILE, "lone \udc80")), SeriesKey("left out", "m")])
     with served(telemetry) as server:
         prometheus = Prometheus(tmp_path, f"127.0.0.1:{server.port}")

@@ -89,7 +89,7 @@ class Telemetry(Collector):
         self._outcomes = np.zeros(len(Outcome), np.int64)
         self._rejected = dict.fromkeys(Rejection, 0)  # while decoding
         self._events = dict.fromkeys(product(Kind, Severity, _EVENTS.values()), 0)
-        self._active: set[tuple[SeriesKey, Kind]] = set()
+        self._active: dict[tuple[SeriesKey, Kind], float] = {}  # when each was raised
         self._is_connected, self._connects = False, 0
         self._state_failing = False
         self._redelivered = self._restamped = self._skipped = 0
@@ -126,7 +126,7 @@ class Telemetry(Collector):
     def resumed(self, alerts: Iterable[Alert]) -> None:
         """The alerts that were active in a restored state; they count as active without having been raised again."""
         with self._lock:
-            self._active.update((alert.series, alert.kind) for alert in alerts)
+            self._active.update({(alert.series, alert.kind): alert.raised_at for alert in alerts})
 
     def ingested(self, verdicts: Verdicts, latency_s: Floats) -> None:
         """A batch was judged; `latency_s` is `(n,)`, seconds from each reading's arrival to its verdict."""
@@ -226,8 +226,10 @@ class Telemetry(Collector):
                 return
             alert = event.alert
             self._events[alert.kind, alert.severity, _EVENTS[type(event)]] += 1
-            change = self._active.discard if isinstance(event, AlertCleared) else self._active.add
-            change((alert.series, alert.kind))
+            if isinstance(event, AlertCleared):
+                self._active.pop((alert.series, alert.kind), None)
+            else:
+                self._active[alert.series, alert.kind] = alert.raised_at
 
     def connected(self, is_connected: bool) -> None:
         """The connection to the broker came or went."""
@@ -254,8 +256,9 @@ class Telemetry(Collector):
         """Every family of samples, for the registry."""
         with self._lock:
             families = [*self._of_daemon(), *self._of_readings(), *self._of_alerts()]
+            active = self._active.copy()
         yield from families
-        yield from self._of_series(self._fleet())
+        yield from self._of_series(self._fleet(), active)
 
     def _of_daemon(self) -> Iterator[Metric]:
         build = _Gauge("forewarn_build_info", "The running forewarn.", labels=tuple(self._build))
@@ -310,7 +313,7 @@ class Telemetry(Collector):
         yield _filled(active, (([kind.value], sum(kind == k for _, k in self._active)) for kind in Kind))
         yield _Counter("forewarn_evictions_total", "Series that gave their slot to a new one.", self._evicted)
 
-    def _of_series(self, fleet: Fleet) -> Iterator[Metric]:
+    def _of_series(self, fleet: Fleet, active: Mapping[tuple[SeriesKey, Kind], float]) -> Iterator[Metric]:
         worst: dict[str, int] = {}
         for key, state in zip(fleet.keys, fleet.state.tolist(), strict=True):
             worst[key.device] = max(state, worst.get(key.device, 0))
@@ -332,6 +335,13 @@ class Telemetry(Collector):
             # A column that has nothing yet is NaN, the one value that is not itself.
             family.samples = [Sample(name, pair, v) for pair, row in labels if (v := values[row]) == v]
             yield family
+        raised = {(_label(key.device), _label(key.metric), kind.value): at for (key, kind), at in active.items()}
+        since = _Gauge(
+            "forewarn_series_alert_timestamp_seconds",
+            "When the active alert of this kind was raised, by the reading's own time, UTC epoch.",
+            labels=["device", "metric", "kind"],
+        )
+        yield _filled(since, ((labels, at) for labels, at in raised.items() if labels[:2] in rows))
 
 
 class _Histogram:
