@@ -11,9 +11,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from forewarn.adapters.onnx_forecaster import load_model
+from forewarn.history import read_history
 from tests.brokers import Mosquitto
+from tests.history.servers import need_prometheus, openmetrics, prometheus
 from tests.ports import free_port
 from tests.thorough import THOROUGH
+from tests.training.sensors import wave
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -76,6 +80,34 @@ def test_the_backtest_that_its_page_shows_works(tmp_path: Path) -> None:
     (tmp_path / "truth.csv").write_text(labels, "utf-8")
     printed = run_as_shown(commands.partition("\n")[2], tmp_path)
     assert "freezer-1  2026-01-04 00:00 to 2026-01-04 02:00" in printed
+
+
+def test_the_sources_of_history_that_their_page_shows_work(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pa, pq = (pytest.importorskip(name) for name in ("pyarrow", "pyarrow.parquet"))
+    need_prometheus()
+    text = (ROOT / "docs" / "history.md").read_text("utf-8")
+    at = [f"2025-01-01T{i // 60:02}:{i % 60:02}:00Z" for i in range(480)]
+    columns = {"timestamp": at, "device": ["freezer-1"] * 480, "temperature": wave(480)}
+    pq.write_table(pa.table(columns), tmp_path / "freezer.parquet")
+    series = {f'{name}{{device="hall",job="hall"}}': wave(480).tolist() for name in ("temperature", "humidity")}
+    with prometheus(tmp_path, openmetrics(series, 60)) as url:
+        commands = "\n".join(blocks("sh", text))
+        for shown, here in (("http://127.0.0.1:9090", url), ("--out hall.onnx", "--out hall.onnx --epochs 1")):
+            assert shown in commands
+            commands = commands.replace(shown, here)
+        printed = run_as_shown(commands, tmp_path)
+    assert "starter 2 on temperature of freezer.parquet" in printed
+    assert load_model(tmp_path / "hall.onnx").card.target == "temperature"
+
+
+def test_the_tables_of_history_that_their_page_shows_are_read(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "history.md").read_text("utf-8")
+    shown = blocks("csv", text)
+    assert len(shown) == 3
+    for table, values in zip(shown, ([-18.2, -18.1], [-18.2], [20.1]), strict=True):
+        (tmp_path / "h.csv").write_text(table, "utf-8")
+        assert read_history(tmp_path / "h.csv", target="temperature").values[:, 0].tolist() == values
 
 
 def test_the_alert_that_the_readme_shows_is_one() -> None:

@@ -106,7 +106,7 @@ def test_what_cannot_be_read_is_told_with_what_to_do(
 def test_a_missing_file_a_folder_and_bytes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No such file"):
         read_history(tmp_path / "none.csv")
-    with pytest.raises(DataError, match=r"no \.csv file in it"):
+    with pytest.raises(DataError, match=r"no \.csv or \.parquet file in it"):
         read_history(tmp_path)
     (tmp_path / "bytes.csv").write_bytes(b"timestamp,value\n\xff\xfe\x00")
     with pytest.raises(DataError, match="UTF-8"):
@@ -138,10 +138,12 @@ def test_the_files_of_a_folder_are_one_history(tmp_path: Path) -> None:
         ("1735689600", 1735689600.0),
         ("1735689600.5", 1735689600.5),
         ("1735689600500", 1735689600.5),
+        ("1735689600500000", 1735689600.5),
+        ("1735689600500000000", 1735689600.5),
         ("1969-12-31T23:59:59Z", -1.0),
     ],
 )
-def test_a_time_is_iso_or_epoch_in_seconds_or_milliseconds(text: str, at: float) -> None:
+def test_a_time_is_iso_or_epoch_in_seconds_milli_micro_or_nanoseconds(text: str, at: float) -> None:
     assert parse_time(text) == at
 
 

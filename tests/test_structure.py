@@ -11,6 +11,7 @@ IMPORTERS = {
     "onnxruntime": "adapters/onnx_forecaster",
     "sqlite3": "adapters/journal",
     "prometheus_client": "adapters/telemetry",
+    "pyarrow": "adapters/parquet",
     "pydantic_settings": "settings",
     "amqtt": "demo/broker",
     "rich": "demo/view",

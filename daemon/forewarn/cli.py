@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from forewarn import __version__
 from forewarn.core.rules import MAX_SENSITIVITY, MIN_SENSITIVITY, Rules
+from forewarn.data_options import add_columns, add_source, asked_of, source_of
 from forewarn.errors import ForewarnError, ModelError, SettingsError, UsageError
 from forewarn.simulate import USUAL_FAULTS, Fault, Simulation
 
@@ -183,11 +184,12 @@ def _health(args: argparse.Namespace) -> None:
 def _add_backtest(commands: Commands) -> None:
     parser = commands.add_parser(
         "backtest",
-        help="judge a file of history",
-        description="Judge a CSV file of history with the daemon's own engine: which alerts would there have been?",
+        help="judge history",
+        description="Judge past readings with the daemon's own engine: which alerts would there have been?",
     )
     parser.add_argument("--model", required=True, metavar="M", help="model file, or `starter` for the one that ships")
-    parser.add_argument("--data", type=Path, required=True, metavar="FILE", help="history, CSV")
+    group = add_source(parser)
+    group.add_argument("--target", metavar="NAME", help="column to judge (default: the only one, or the model's)")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings whose thresholds are to be used")
     parser.add_argument("--sensitivity", type=_positive, metavar="X", help="expected alerts per device and month")
     parser.add_argument(
@@ -200,9 +202,6 @@ def _add_backtest(commands: Commands) -> None:
     parser.add_argument("--labels", type=Path, metavar="FILE", help="windows in which something happened, JSON or CSV")
     parser.add_argument("--out", type=Path, metavar="FILE", help="a row of scores for each row of the history, CSV")
     parser.add_argument("--report", type=Path, metavar="FILE", help="what to decide with, one HTML file")
-    parser.add_argument("--time-column", metavar="NAME", help="column of timestamps (default: found by itself)")
-    parser.add_argument("--device-column", metavar="NAME", help="column of device names (default: found by itself)")
-    parser.add_argument("--target", metavar="NAME", help="column to judge (default: the only one, or the model's)")
     parser.set_defaults(command=_backtest)
 
 
@@ -220,9 +219,7 @@ def _backtest(args: argparse.Namespace) -> None:
     rules = _with_sensitivity(loaded.settings.rules(), args.sensitivity)
     forecaster = load_model(resolve_model(args.model))
     card = forecaster.card
-    history = read_for(
-        args.data, card, time_column=args.time_column, device_column=args.device_column, target=args.target
-    )
+    history = read_for(source_of(args), card, **asked_of(args))
     windows = read_labels(args.labels, history) if args.labels else None
     unit = loaded.settings.units.get(history.target, card.unit)
     result = backtest(forecaster, rules, history, unit=unit, probation=args.probation, progress=True)
@@ -255,6 +252,10 @@ def _positive(text: str) -> float:
     if not 0 < number < math.inf:
         raise ValueError
     return number
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
 
 
 def _probation(text: str) -> float:
@@ -340,15 +341,16 @@ def _add_replay(commands: Commands) -> None:
     parser = commands.add_parser(
         "replay",
         help="send history to a broker as if live",
-        description="Send a CSV file of history to a broker, in its order and at a chosen pace, as if it came now.",
+        description="Send past readings to a broker, in its order and at a chosen pace, as if it came now.",
     )
-    parser.add_argument("data", type=Path, metavar="FILE", help="history, CSV")
+    parser.add_argument("data", type=Path, metavar="FILE", help="history: CSV, Parquet or an export of InfluxDB")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--broker", default="127.0.0.1:1883", metavar="HOST[:PORT]", help="where to (%(default)s)")
     _add_config(where)
-    parser.add_argument("--time-column", metavar="NAME", help="column of timestamps (default: found by itself)")
-    parser.add_argument("--device-column", metavar="NAME", help="column of device names (default: found by itself)")
-    parser.add_argument("--features", metavar="NAME,…", help="columns to send, several in one JSON message")
+    add_columns(parser)
+    parser.add_argument(
+        "--features", type=_names, metavar="NAME,…", help="columns to send, several in one JSON message"
+    )
     parser.add_argument("--target", metavar="NAME", help="the column that names the metric in the topic")
     _add_publishing(parser)
     parser.set_defaults(command=_replay)
@@ -357,14 +359,7 @@ def _add_replay(commands: Commands) -> None:
 def _replay(args: argparse.Namespace) -> None:
     from forewarn.history import read_history  # noqa: PLC0415 - --help is quick
 
-    features = args.features.split(",") if args.features else None
-    history = read_history(
-        args.data,
-        time_column=args.time_column,
-        device_column=args.device_column,
-        features=features,
-        target=args.target,
-    )
+    history = read_history(args.data, **asked_of(args))
     _publish(history, args)
 
 

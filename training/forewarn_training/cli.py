@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from forewarn.data_options import asked_of, name_of, source_of
 from forewarn.errors import DataError, ForewarnError, SettingsError
 from forewarn_training.options import fill, parser
 
@@ -157,13 +158,7 @@ def _train(options: argparse.Namespace, history: "History") -> None:
 def _history(options: argparse.Namespace) -> "History":
     from forewarn.history import read_history  # noqa: PLC0415 - numpy only when a command runs
 
-    return read_history(
-        options.data,
-        time_column=options.time_column,
-        device_column=options.device_column,
-        features=options.features,
-        target=options.target,
-    )
+    return read_history(source_of(options), **asked_of(options))
 
 
 def _tune(options: argparse.Namespace) -> None:
@@ -233,7 +228,7 @@ def _compare(options: argparse.Namespace) -> None:
     naive = ", ".join(f"{mae:.4g}" for mae in found.persistence)
     print(
         f"Mean |error| over persistence's (which is {naive}) at each lead, {found.n_window} windows of the test part "
-        f"of {history.target} in {options.data}, mean of {options.seeds} seed(s); "
+        f"of {history.target} in {name_of(options)}, mean of {options.seeds} seed(s); "
         "below 1 is better than the last reading."
     )
 
@@ -255,13 +250,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     model = load_model(resolve_model(options.model))
     card = model.card
-    history = read_for(
-        options.data,
-        card,
-        time_column=options.time_column,
-        device_column=options.device_column,
-        target=options.target,
-    )
+    history = read_for(source_of(options), card, **asked_of(options))
     data = prepare(history, Cut(card.n_step, card.horizon, options.split, options.max_gap))
     baselines = Classical(data) if options.baselines else None
     ridge, _ = choose_ridge(data)
@@ -270,7 +259,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     chosen = part.some(_MOST_WINDOWS)
     said = model.forecast(part.inputs(chosen), part.spreads(chosen), part.ends_at(chosen))
     seen = card.training_data_sha256 == data.sha256
-    print(f"{card.name} {card.version} on {history.target} of {options.data}, {evaluation.n_window} windows")
+    print(f"{card.name} {card.version} on {history.target} of {name_of(options)}, {evaluation.n_window} windows")
     if seen:
         print("The model was trained on the earlier parts of this very file; use the --split it was trained with.")
     _print_table(evaluation, card.unit)

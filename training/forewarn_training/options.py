@@ -6,6 +6,7 @@ from pathlib import Path
 
 from forewarn import __version__
 from forewarn.core.card import MAX_HORIZON, MAX_STEPS
+from forewarn.data_options import add_source
 from forewarn_training import descriptions
 from forewarn_training.option_types import file_and_column, n_steps, names, number, shares, whole
 from forewarn_training.recipes import RECIPES
@@ -24,10 +25,10 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"forewarn-train {__version__}")
     adder = top.add_subparsers(required=True, metavar="COMMAND")
     for name, (add, text, description) in {
-        "fit": (_add_fit, "train a model on a CSV file of past readings", descriptions.FIT),
-        "compare": (_add_compare, "train every kind of model on a CSV file and compare them", descriptions.COMPARE),
+        "fit": (_add_fit, "train a model on past readings", descriptions.FIT),
+        "compare": (_add_compare, "train every kind of model on past readings and compare them", descriptions.COMPARE),
         "tune": (_add_tune, "search the settings of a model, then train it", descriptions.TUNE),
-        "evaluate": (_add_evaluate, "measure any model on any CSV file", descriptions.EVALUATE),
+        "evaluate": (_add_evaluate, "measure any model on any past readings", descriptions.EVALUATE),
         "tutorial-tasks": (
             _add_tutorial_tasks,
             "forecast what the usual LSTM tutorials do",
@@ -55,14 +56,7 @@ def _default(name: str) -> str:
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("data")
-    group.add_argument(
-        "--data", type=Path, required=True, metavar="FILE.csv", help="the past readings: a file, or a folder of them"
-    )
-    group.add_argument("--time-column", metavar="NAME", help="column of times (default: found by name or content)")
-    group.add_argument(
-        "--device-column", metavar="NAME", help="column of device names (default: found by name, if any)"
-    )
+    group = add_source(parser)
     group.add_argument(
         "--max-gap",
         type=whole(0, 10_000),
