@@ -8,7 +8,7 @@ from forewarn.adapters.onnx_forecaster import load_model, resolve_model
 from forewarn.core.card import ModelCard
 from forewarn.errors import SettingsError
 from forewarn.settings import effective, load
-from forewarn.wiring import broker_of, overlaps, server_tls
+from forewarn.wiring import broker_of, overlaps, recorder_of, server_tls
 
 
 def check(path: Path, *, connect: bool) -> Iterator[str]:
@@ -35,6 +35,7 @@ def check(path: Path, *, connect: bool) -> Iterator[str]:
     if broker.tls is not None:
         broker.tls.context()
     server_tls(settings.metrics)
+    recorder_of(settings, forecaster.card)
     if connect:
         with MqttClient(broker, client_id=f"forewarn-check-{settings.instance}"):
             yield f"broker: {settings.mqtt.host}:{settings.mqtt.port} lets us in"

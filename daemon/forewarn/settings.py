@@ -368,9 +368,13 @@ class StateSettings(_Section):
 
 
 class RecordSettings(_Section):
-    """Readings kept as CSV files, for `forewarn-train fit --data FOLDER`."""
+    """Readings kept as files, for `forewarn-train fit --data FOLDER`. See docs/history.md."""
 
     folder: Path | None = Field(default=None, description="Where; without it none are kept.")
+    format: Literal["csv", "parquet"] = Field(
+        default="csv",
+        description="Of files that have ended; the newest of each metric is CSV. Parquet needs the extra `parquet`.",
+    )
     max_mb: float = Field(
         default=512.0, ge=1, allow_inf_nan=False, description="Megabytes of all files; the oldest file goes then."
     )

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forewarn import __version__
+from forewarn.adapters import parquet
 from forewarn.adapters.http_access import BasicAuth, ServerFiles, ServerTls
 from forewarn.adapters.journal import Journal
 from forewarn.adapters.mqtt.session import Broker
 from forewarn.adapters.mqtt.tls import Tls
 from forewarn.adapters.onnx_forecaster import OnnxForecaster, load_model, resolve_model
-from forewarn.adapters.recorder import Recorder
+from forewarn.adapters.recorder import Conversion, Recorder
 from forewarn.core.card import ModelCard
 from forewarn.core.engine import Engine
 from forewarn.envelope import AlertProperties
@@ -59,7 +60,7 @@ def parts_of(settings: Settings, observe: Callable[[int, float], None]) -> Parts
         Engine(forecaster, settings.rules()),
         decoder_of(settings, forecaster.card),
         _phrasebook(settings, forecaster),
-        _recorder(settings, forecaster.card),
+        recorder_of(settings, forecaster.card),
     )
 
 
@@ -177,9 +178,19 @@ def _phrasebook(settings: Settings, forecaster: OnnxForecaster) -> Phrasebook:
     )
 
 
-def _recorder(settings: Settings, card: ModelCard) -> Recorder:
+def recorder_of(settings: Settings, card: ModelCard) -> Recorder:
+    """What keeps readings as files.
+
+    Raises:
+        SettingsError: where the format needs an extra that is not installed.
+    """
     record = settings.record
-    return Recorder(record.folder, int(record.max_mb * 1e6), tuple(feature.name for feature in card.features))
+    conversion = None
+    if record.folder is not None and record.format == "parquet":
+        parquet.check_installed("record.format")
+        conversion = Conversion(parquet.SUFFIX, parquet.from_csv)
+    features = tuple(feature.name for feature in card.features)
+    return Recorder(record.folder, int(record.max_mb * 1e6), features, conversion)
 
 
 def discovery_of(settings: Settings) -> Discovery:

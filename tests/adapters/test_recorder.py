@@ -83,6 +83,14 @@ def test_all_files_together_keep_their_size_and_the_newest_readings(tmp_path: Pa
     assert np.array_equal(np.diff(at), np.ones(len(at) - 1))
 
 
+def test_files_of_many_metrics_keep_their_size_too(tmp_path: Path, recorder_of: Made) -> None:
+    one = recorder_of(tmp_path, 100_000, ("value",))
+    for i in range(500):
+        one.write(batch([("a", f"m{n}", NOW + i, (4.0,)) for n in range(recorder.MOST_FILES)]), accepted(32))
+        assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 100_000
+    assert len({file.name.partition("-")[0] for file in tmp_path.iterdir()}) == recorder.MOST_FILES
+
+
 def test_more_metrics_than_files_are_left_out_and_told_once(
     tmp_path: Path, recorder_of: Made, caplog: pytest.LogCaptureFixture
 ) -> None:

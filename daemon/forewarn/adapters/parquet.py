@@ -15,6 +15,7 @@ from typing import Any
 from forewarn.errors import DataError, SettingsError
 
 _MAGIC = b"PAR1"
+SUFFIX = ".parquet"
 _BATCH_ROWS = 65_536
 MISSING = "needs pyarrow, which is not installed: pip install 'forewarn[parquet]'"
 
@@ -22,7 +23,7 @@ MISSING = "needs pyarrow, which is not installed: pip install 'forewarn[parquet]
 def is_parquet(path: Path) -> bool:
     """Whether a file is one, by its first bytes or its name."""
     with path.open("rb") as file:
-        return file.read(len(_MAGIC)) == _MAGIC or path.suffix == ".parquet"
+        return file.read(len(_MAGIC)) == _MAGIC or path.suffix == SUFFIX
 
 
 def rows(path: Path) -> Generator[list[str], None, None]:
@@ -76,8 +77,11 @@ def check_installed(setting: str) -> None:
 def from_csv(path: Path) -> None:
     """Put a Parquet file in the place of a CSV file of times, devices and numbers, which is left where that fails.
 
+    Times become timestamps of a millisecond in UTC, kept as differences: that makes a file smaller by half and more.
+
     Raises:
         OSError: what the disk refuses.
+        DataError: where the file holds something else.
     """
     import pyarrow as pa  # noqa: PLC0415 - see the module's first lines
     import pyarrow.csv as pa_csv  # noqa: PLC0415
@@ -87,16 +91,24 @@ def from_csv(path: Path) -> None:
         names = next(csv.reader(file))
     types = [pa.timestamp("ms", "UTC"), pa.string(), *[pa.float64()] * (len(names) - 2)]
     places = [str(i) for i in range(len(names))]  # a metric may be called `device`
-    table = pa_csv.read_csv(
-        path,
-        read_options=pa_csv.ReadOptions(column_names=places, skip_rows_after_names=1, use_threads=False),
-        parse_options=pa_csv.ParseOptions(newlines_in_values=True),
-        convert_options=pa_csv.ConvertOptions(column_types=dict(zip(places, types, strict=True))),
-    ).rename_columns(names)
     draft = path.with_name(f".{path.name}.part")
     try:
-        pq.write_table(table, draft, compression="zstd")
-        draft.replace(path.with_suffix(".parquet"))
+        table = pa_csv.read_csv(
+            path,
+            read_options=pa_csv.ReadOptions(column_names=places, skip_rows_after_names=1, use_threads=False),
+            parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+            convert_options=pa_csv.ConvertOptions(column_types=dict(zip(places, types, strict=True))),
+        )
+        pq.write_table(
+            table.rename_columns(names),
+            draft,
+            compression="zstd",
+            use_dictionary=names[1:],
+            column_encoding={names[0]: "DELTA_BINARY_PACKED"},
+        )
+        draft.replace(path.with_suffix(SUFFIX))
+    except pa.ArrowException as error:
+        raise DataError(f"{path}: cannot become a Parquet file ({error})") from error
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
