@@ -44,7 +44,7 @@ def kept(tmp_path: Path) -> Iterator[Recorder]:
 
 
 def test_a_file_that_ends_becomes_parquet_of_the_same_readings(tmp_path: Path, kept: Recorder) -> None:
-    rows = [
+    rows: list[tuple[str, str, float, tuple[float, ...]]] = [
         ("a", "t\n", NOW + 0.125, (4.25,)),
         ('b "x",\ny', "t\n", NOW + 1, (-0.1,)),
         ("NA", "t\n", NOW + 2, (1e-300,)),
