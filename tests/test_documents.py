@@ -76,6 +76,7 @@ def test_the_backtest_that_its_page_shows_works(tmp_path: Path) -> None:
     printed = run_as_shown(commands, tmp_path)
     assert re.search(r"^labels: \d+ of \d+ windows found", printed, re.MULTILINE)
     assert "How many alerts at which" in (tmp_path / "backtest.html").read_text("utf-8")
+    assert "fridge-1 in 2 parts" in (tmp_path / "course.html").read_text("utf-8")
     (labels,) = blocks("json", text)
     (tmp_path / "truth.csv").write_text(labels, "utf-8")
     printed = run_as_shown(commands.partition("\n")[2], tmp_path)

@@ -3,7 +3,8 @@
 Rules that hold here:
 
 - All text is escaped. Colours follow the reader's light or dark setting by CSS.
-- Two sizes: `WIDE` fills a page, and is moved sideways on a phone; `SMALL` stands beside another one, or fills a phone.
+- Three sizes: `WIDE` fills a page, and is moved sideways on a phone; `LOW` is as wide and stands below one; `SMALL`
+  stands beside another one, or fills a phone.
 - A chart of nothing says so. For the rest see `axes.py`.
 """
 
@@ -16,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from forewarn.axes import LARGEST, Axes, Floats, Scale, Size, span, thin
 
-WIDE, SMALL = Size(960, 320), Size(460, 250)
+WIDE, LOW, SMALL = Size(960, 320), Size(960, 150), Size(460, 250)
 _MANY = 1000  # values from which a histogram leaves out the outermost
 
 STYLE = """
@@ -26,7 +27,7 @@ STYLE = """
 --c0:#56b4e9;--c1:#f0863a;--c2:#3cc79a;--c3:#e3a3c8;--c4:#f2c14e;--mark:#ff5a68;--shade:#f2c14e}}
 body{margin:2rem auto;max-width:62rem;padding:0 1rem;background:var(--paper);color:var(--ink);
 font:15px/1.5 system-ui,sans-serif}
-h1{font-size:1.5rem;overflow-wrap:anywhere}h2{font-size:1.15rem;margin-top:2.5rem}
+h1{font-size:1.5rem}h1,p{overflow-wrap:anywhere}h2{font-size:1.15rem;margin-top:2.5rem}
 .wide{overflow-x:auto;margin:1rem 0}table{border-collapse:collapse}
 th,td{padding:.25rem .8rem;border-bottom:1px solid var(--rule);text-align:right;font-variant-numeric:tabular-nums;
 vertical-align:top}td{white-space:nowrap}th{vertical-align:bottom}
@@ -47,11 +48,15 @@ table{font-size:13px}th,td{padding:.25rem .4rem}}
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One series: `x` and `y` of one length, `x` not decreasing."""
+    """One series: `x` and `y` of one length, `x` not decreasing.
+
+    Without a name it is not in the legend; `colour` is one of five, by its place where None.
+    """
 
     name: str
     x: ArrayLike
     y: ArrayLike
+    colour: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +130,7 @@ def line_chart(  # noqa: PLR0913 - so many parts a chart has, all but two of the
         y_label: above the axis, such as a unit.
         x_is_time: whether x is UTC epoch seconds.
         log: whether both axes are logarithmic; what is not above 0 has no place then.
-        size: `WIDE` or `SMALL`.
+        size: `WIDE`, `LOW` or `SMALL`.
     """
     place = _log_points if log else _points
     drawn = [place(line.x, line.y) for line in lines]
@@ -143,7 +148,7 @@ def line_chart(  # noqa: PLR0913 - so many parts a chart has, all but two of the
         names.append((band.name, "var(--c0);opacity:.35"))
         parts.append(axes.band(low, high))
     for i, (line, (x, y)) in enumerate(zip(lines, drawn, strict=True)):
-        colour = f"var(--c{i % 5})"
+        colour = f"var(--c{(i if line.colour is None else line.colour) % 5})"
         names.append((line.name, colour))
         parts.append(f'<path class="line" style="stroke:{colour}" d="{axes.path(*thin(x, y, size.width))}"/>')
     if marks:
@@ -196,7 +201,7 @@ def _log_points(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def _legend(names: Sequence[tuple[str, str]]) -> str:
-    keys = " ".join(f'<span><i style="background:{colour}"></i>{escape(name)}</span>' for name, colour in names)
+    keys = " ".join(f'<span><i style="background:{colour}"></i>{escape(name)}</span>' for name, colour in names if name)
     return f'<div class="legend">{keys}</div>'
 
 
@@ -208,5 +213,5 @@ def _nothing(title: str, size: Size) -> str:
 def _figure(title: str, above: str, drawing: str, size: Size) -> str:
     label = escape(title, quote=True)
     svg = f'<svg viewBox="0 0 {size.width} {size.height}" role="img" aria-label="{label}">{drawing}</svg>'
-    kind = ' class="page"' if size is WIDE else ""
+    kind = ' class="page"' if size.width == WIDE.width else ""
     return f"<figure{kind}><figcaption>{escape(title)}</figcaption>{above}{svg}</figure>\n"

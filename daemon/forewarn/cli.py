@@ -202,6 +202,7 @@ def _add_backtest(commands: Commands) -> None:
     parser.add_argument("--labels", type=Path, metavar="FILE", help="windows in which something happened, JSON or CSV")
     parser.add_argument("--out", type=Path, metavar="FILE", help="a row of scores for each row of the history, CSV")
     parser.add_argument("--report", type=Path, metavar="FILE", help="what to decide with, one HTML file")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="the course of every series, one HTML file")
     parser.set_defaults(command=_backtest)
 
 
@@ -212,6 +213,7 @@ def _backtest(args: argparse.Namespace) -> None:
     from forewarn.history import read_for  # noqa: PLC0415 - the same
     from forewarn.labels import read_labels  # noqa: PLC0415 - the same
     from forewarn.report.page import render  # noqa: PLC0415 - the same
+    from forewarn.report.plot import plot  # noqa: PLC0415 - the same
     from forewarn.report.used import used  # noqa: PLC0415 - the same
     from forewarn.settings import load  # noqa: PLC0415 - the same
 
@@ -232,6 +234,7 @@ def _backtest(args: argparse.Namespace) -> None:
         args.report,
         lambda path: path.write_text(render(result, used(result, forecaster, loaded, given), labelled), "utf-8"),
     )
+    _write(args.plot, lambda path: path.write_text(plot(result, labelled), "utf-8"))
     print(result.summary())
     if labelled:
         print(labelled.summary())

@@ -69,7 +69,7 @@ def test_fit_writes_a_model_and_a_report_and_prints_the_table(
         "Threshold",
     ):
         assert word.lower() in report.lower()
-    assert report.count("<svg") == 4
+    assert report.count("<svg") == 11
     assert "http" not in report, "the report needs no network"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["hall.csv", "hall.html", "hall.onnx"]
 

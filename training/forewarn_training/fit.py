@@ -23,8 +23,9 @@ from forewarn_training.learner import learn
 from forewarn_training.model import Cell, Network, NetworkSpec, linear_network
 from forewarn_training.multivariate import fit_multivariate, over_limit
 from forewarn_training.recipes import Name
-from forewarn_training.report import Story, render
+from forewarn_training.report import render
 from forewarn_training.start import BLOCK_WEIGHT, RATE, Start, starter_network, validation_error
+from forewarn_training.story import Story
 from forewarn_training.time_channels import TimeChannels, choose, choose_ridge
 from forewarn_training.trainer import Course, Recipe
 from forewarn_training.verdict import place
@@ -156,8 +157,8 @@ def fit(history: History, plan: Plan) -> Fitted:
     if together is not None:
         notes.append(over_limit(together, test))
     settings = _settings(plan, network.spec)
-    told = " ".join([sentence, *choices])
-    _write_report(plan.report, Story(card, settings, data, course, evaluation, told, tuple(notes), said.path))
+    story = Story(card, settings, data, course, evaluation, sentence, choices, tuple(notes), said.path)
+    _write_report(plan.report, story)
     return Fitted(card, evaluation, course, choices, sentence, tuple(notes), network.spec.cell, parity)
 
 

@@ -1,59 +1,47 @@
 """The training report: one HTML file that says what was trained, on what, and how well it forecasts."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 
-import numpy as np
-
-from forewarn.charts import Line, histogram, line_chart, page, table
+from forewarn.charts import page, table
 from forewarn.core.card import ModelCard
+from forewarn_training import pictures
 from forewarn_training.calibrate import LEAST_THRESHOLD, READINGS_PER_ALARM
-from forewarn_training.data import PARTS, Dataset, Floats, Part, Windows32
+from forewarn_training.data import PARTS, Dataset, Part
 from forewarn_training.evaluate import PERSISTENCE, Errors, Evaluation
 from forewarn_training.intervals import DRAWS, SEED
-from forewarn_training.trainer import Course
+from forewarn_training.story import Story
 
-_CLOSE_LOOK = 200  # readings that the second plot shows
-
-
-@dataclass(frozen=True, slots=True)
-class Story:
-    """What a report is made of.
-
-    Attributes:
-        card: of the model.
-        settings: name and value of what it was trained with.
-        data: the parts.
-        course: of the training.
-        evaluation: on the test part.
-        sentence: whether the network earns its place.
-        notes: what the blocks and bands are worth on the test part.
-        forecast: `(n, horizon)` for all windows of the test part.
-    """
-
-    card: ModelCard
-    settings: Sequence[tuple[str, str]]
-    data: Dataset
-    course: Course
-    evaluation: Evaluation
-    sentence: str
-    notes: Sequence[str]
-    forecast: Windows32
+_RANKED = (
+    "Of all of them, ordered by their mean |error|: one in ten is better than the first, half are better than the "
+    "second, one in ten is worse than the third."
+)
+_STYLE = """
+.pair{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,27rem),1fr));gap:0 2rem;align-items:start}
+.pair>*{min-width:0}
+"""
 
 
 def render(story: Story) -> str:
     """The report as HTML."""
+    unit = story.card.unit
     body = [
-        f"<p>{escape(story.evaluation.verdict())} {escape(story.sentence)}</p>",
+        f"<p>{escape(story.evaluation.verdict())}</p>",
+        "<h2>Which model, and why</h2>",
+        *(f"<p>{escape(told)}</p>" for told in (_what(story), *story.choices, story.sentence) if told),
         "<h2>Errors on the test part</h2>",
-        table(*errors_table(story.evaluation, story.card.unit)),
+        table(*errors_table(story.evaluation, unit)),
         f"<p>{escape(_about_table(story))}</p>",
-        _plots(story),
-        *(["<h2>Training</h2>", _losses(story.course)] if story.course.training_loss else []),
+        f'<div class="pair">{pictures.errors_by_lead(story.evaluation, unit)}{pictures.coverage_by_lead(story)}</div>',
+        "<h2>Some forecasts of the test part</h2>",
+        f"<p>{_RANKED}</p>",
+        pictures.some_forecasts(story),
+        "<h2>One reading ahead</h2>",
+        pictures.one_ahead(story),
+        *(["<h2>Training</h2>", pictures.losses(story.course)] if story.course.training_loss else []),
         "<h2>Data</h2>",
+        pictures.split(story.data),
         table(("part", "from", "to", "readings", "windows"), [_extent(story.data, name) for name in PARTS]),
         f"<p>{escape(_about_data(story.data))}</p>",
         "<h2>Calibration</h2>",
@@ -61,7 +49,15 @@ def render(story: Story) -> str:
         "<h2>Settings</h2>",
         table(("setting", "value"), story.settings),
     ]
-    return page(f"{story.card.name} {story.card.version}: training report", "\n".join(body))
+    return page(f"{story.card.name} {story.card.version}: training report", "\n".join(body), style=_STYLE)
+
+
+def _what(story: Story) -> str:
+    settings = dict(story.settings)
+    network = f"{settings['cell']}, {settings['layers']} layer(s) of {settings['units']} units"
+    of = "linear: a ridge autoregression" if settings["cell"] == "linear" else network
+    card = story.card
+    return f"{of}; {card.n_step} readings in, {card.horizon} out; {len(story.data.training):,} windows to train on."
 
 
 def errors_table(evaluation: Evaluation, unit: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -114,39 +110,3 @@ def _extent(data: Dataset, name: str) -> tuple[str, ...]:
     part: Part = getattr(data, name)
     low, high = (datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M") for at in (part.at.min(), part.at.max()))
     return name, low, high, str(len(part.at)), str(len(part))
-
-
-def _losses(course: Course) -> str:
-    epochs = np.arange(1, len(course.training_loss) + 1)
-    best = course.best_epoch
-    return line_chart(
-        f"Loss of each epoch; the weights of epoch {best + 1} were kept",
-        [Line("training", epochs, course.training_loss), Line("validation", epochs, course.validation_loss)],
-        marks=Line("kept", [best + 1], [course.validation_loss[best]]),
-        x_label="epoch",
-        y_label="loss in units of the scale",
-    )
-
-
-def _plots(story: Story) -> str:
-    part, unit = story.data.test, story.card.unit
-    owner = part.device[part.starts]
-    mine = owner == owner[0]
-    at, actual, expected = part.target_at()[mine, 0], part.targets()[mine, 0], story.forecast[mine, 0]
-    name, last = story.data.devices[int(owner[0])], slice(-_CLOSE_LOOK, None)
-    residual = (part.targets()[:, 0] - story.forecast[:, 0]).astype(np.float64)
-    near = f"{name}: the last {min(_CLOSE_LOOK, len(at))} readings of it"
-    return "".join(
-        [
-            _actual_and_predicted(
-                f"{name}: actual and predicted one reading ahead, test part", at, actual, expected, unit
-            ),
-            _actual_and_predicted(near, at[last], actual[last], expected[last], unit),
-            histogram("Residuals one reading ahead, test part (actual - predicted)", residual, x_label=unit),
-        ]
-    )
-
-
-def _actual_and_predicted(title: str, at: Floats, actual: Windows32, predicted: Windows32, unit: str) -> str:
-    lines = [Line("actual", at, actual), Line("predicted", at, predicted)]
-    return line_chart(title, lines, y_label=unit, x_is_time=True)
