@@ -31,12 +31,13 @@ def test_text_is_escaped_everywhere() -> None:
     parsed(figure)
 
 
-def test_a_single_spike_survives_thinning() -> None:
+@pytest.mark.parametrize("spike", [1.0, -1.0])
+def test_a_single_spike_survives_thinning(spike: float) -> None:
     y = np.zeros(100_000)
-    y[54_321] = 1.0
+    y[54_321] = spike
     points = path_points(parsed(line_chart("spike", [Line("y", np.arange(100_000), y)])))
     assert len(points) < 2_500
-    heights = [p[1] for p in points]
+    heights = [spike * p[1] for p in points]
     assert heights.count(min(heights)) == 1
     assert points[int(np.argmin(heights))][0] == pytest.approx(64 + 0.54321 * 884, abs=2)
 

@@ -14,7 +14,8 @@ import pytest
 from forewarn.adapters.onnx_forecaster import load_model
 from forewarn.history import read_history
 from tests.brokers import Mosquitto
-from tests.history.servers import need_prometheus, openmetrics, prometheus
+from tests.deploy.prometheus import need_prometheus
+from tests.history.servers import openmetrics, prometheus
 from tests.ports import free_port
 from tests.thorough import THOROUGH
 from tests.training.sensors import wave

@@ -55,6 +55,16 @@ def test_each_series_has_readings_forecast_band_and_alerts_above_its_score(tmp_p
         assert float(score_at[place]) < float(threshold_at[place]), "higher up"
 
 
+def test_a_score_of_the_threshold_reaches_its_line() -> None:
+    scores = np.zeros(300)
+    scores[50] = threshold_of(1.0)
+    below = figures(plot(of_scores(scores, sensitivity=1.0)))[1]
+    score, threshold = (
+        [float(y) for y in re.findall(r"[\d.]+ ([\d.]+)", path.get("d", ""))] for path in below.iter("path")
+    )
+    assert {min(score)} == set(threshold)
+
+
 def test_labelled_windows_are_shaded(tmp_path: Path) -> None:
     result = judged(history_file(tmp_path, spikes=(200,)))
     page = plot(result, hold_against(result, [Window("a", BEGIN_AT, BEGIN_AT + 9 * STEP_S)]))

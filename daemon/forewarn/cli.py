@@ -68,8 +68,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_run(commands: Commands) -> None:
     parser = commands.add_parser("run", help="run the daemon", description="Run the daemon until SIGTERM.")
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings, TOML")
+    _add_settings(parser)
     parser.set_defaults(command=_run)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings, TOML")
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -88,7 +92,7 @@ def _add_check(commands: Commands) -> None:
         help="validate settings and model",
         description="Validate settings and model, and print the effective settings and where each value came from.",
     )
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings, TOML")
+    _add_settings(parser)
     parser.add_argument("--connect", action="store_true", help="log in to the broker as well")
     parser.set_defaults(command=_check)
 
@@ -106,7 +110,7 @@ def _add_explain(commands: Commands) -> None:
         help="show how one message becomes readings",
         description="Show step by step how one message becomes readings, or why not. Exits with 1 where it does not.",
     )
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings, TOML")
+    _add_settings(parser)
     parser.add_argument("--retained", action="store_true", help="as if the broker had kept the message")
     parser.add_argument("topic", metavar="TOPIC", help="of the message")
     parser.add_argument("payload", metavar="PAYLOAD", help="of the message; `-` reads it from standard input, as it is")
@@ -170,7 +174,7 @@ def _add_health(commands: Commands) -> None:
         help="ask the running daemon how it is",
         description="Ask the daemon that runs on this machine with these settings how it is; exit 0 if it is well.",
     )
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings, TOML")
+    _add_settings(parser)
     parser.set_defaults(command=_health)
 
 

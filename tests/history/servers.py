@@ -1,8 +1,6 @@
 """A real Prometheus with readings of our own in it, and a server that says whatever a test wants."""
 
 import json
-import os
-import shutil
 import subprocess
 import threading
 import time
@@ -13,21 +11,9 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
-import pytest
-
 from tests.ports import free_port
 
-MISSING = "prometheus is not installed: apt-get install -y prometheus"
 STARTED_AT = 1_767_225_600
-
-
-def need_prometheus() -> None:
-    """Skip where there is none, which in CI is a failure."""
-    if shutil.which("prometheus") and shutil.which("promtool"):
-        return
-    if os.environ.get("CI") == "true":
-        pytest.fail(MISSING)
-    pytest.skip(MISSING)
 
 
 def openmetrics(series: Mapping[str, Sequence[float]], interval_s: int) -> str:

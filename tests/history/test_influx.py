@@ -1,12 +1,18 @@
 """Exports of InfluxDB as its own documentation and programs write them."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from forewarn.errors import DataError
 from forewarn.history import read_history
+from forewarn.history.columns import Choice
+from forewarn.history.influx import is_influx, samples
+from forewarn.history.samples import history_of
 
 # The example of https://docs.influxdata.com/influxdb/v2/reference/syntax/annotated-csv/ (section Rows).
 DOCUMENTED = """\
@@ -153,6 +159,18 @@ def test_names_and_nanoseconds_are_influxql_and_names_with_other_times_are_not(t
     assert (influx.device, influx.features) == (["a", "a"], ("temperature",))
     plain = read_history(write(tmp_path, "name,time,temperature\nhall,1767225600,20\nyard,1767225600,5\n"))
     assert plain.device == ["hall", "yard"]
+
+
+CELLS = ("", "#group", "#datatype", "#default", "result", "table", "name", "tags", "time", "_time", "_value", "_field")
+CELLS += ("_measurement", "device", "error", "reference", "1767225600000000000", "a=b,c", "4.5", "true", "x", "\\")
+
+
+@given(st.lists(st.lists(st.sampled_from(CELLS), min_size=1, max_size=6), max_size=8))
+def test_no_rows_break_the_reader(rows: list[list[str]]) -> None:
+    read = [row for row in rows if any(row)]
+    if is_influx(read[0] if read else [], read[1] if read[1:] else []):
+        with suppress(DataError):
+            history_of(Path("x.csv"), "", samples("x.csv", read), Choice())
 
 
 def test_a_table_without_times_is_refused(tmp_path: Path) -> None:

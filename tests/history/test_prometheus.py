@@ -14,7 +14,8 @@ from forewarn.cli import main as forewarn
 from forewarn.errors import DataError, UsageError
 from forewarn.history import read_history
 from forewarn_training.cli import main
-from tests.history.servers import STARTED_AT, answering, need_prometheus, openmetrics, prometheus
+from tests.deploy.prometheus import need_prometheus
+from tests.history.servers import STARTED_AT, answering, openmetrics, prometheus
 from tests.training.sensors import wave
 
 INTERVAL_S = 60

@@ -103,9 +103,7 @@ def _asks(options: argparse.Namespace, name: str) -> bool:
 
 def _train(options: argparse.Namespace, history: "History") -> None:
     """Train what the options say, with nothing left open."""
-    import torch  # noqa: PLC0415 - see the module's first lines
-
-    torch.set_num_threads(options.threads)
+    _start_torch(options.threads)
     from forewarn_training.data import Cut  # noqa: PLC0415
     from forewarn_training.fit import Plan, fit  # noqa: PLC0415
     from forewarn_training.learner import tutorial  # noqa: PLC0415
@@ -155,6 +153,12 @@ def _train(options: argparse.Namespace, history: "History") -> None:
     print(f"model  {plan.out}\nreport {plan.report}")
 
 
+def _start_torch(threads: int) -> None:
+    import torch  # noqa: PLC0415 - see the module's first lines
+
+    torch.set_num_threads(threads)
+
+
 def _history(options: argparse.Namespace) -> "History":
     from forewarn.history import read_history  # noqa: PLC0415 - numpy only when a command runs
 
@@ -163,9 +167,7 @@ def _history(options: argparse.Namespace) -> "History":
 
 def _tune(options: argparse.Namespace) -> None:
     history = _history(options)
-    import torch  # noqa: PLC0415 - see the module's first lines
-
-    torch.set_num_threads(options.threads)
+    _start_torch(options.threads)
     from forewarn_training.data import Cut  # noqa: PLC0415
     from forewarn_training.fit import check_writable  # noqa: PLC0415
     from forewarn_training.trainer import Recipe  # noqa: PLC0415
@@ -195,9 +197,7 @@ def _tune(options: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace) -> None:
     history = _history(options)
-    import torch  # noqa: PLC0415 - see the module's first lines
-
-    torch.set_num_threads(options.threads)
+    _start_torch(options.threads)
     from forewarn_training.compare import BATCHES, KINDS, compare  # noqa: PLC0415
     from forewarn_training.data import Cut  # noqa: PLC0415
 
@@ -268,9 +268,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _tutorial_tasks(options: argparse.Namespace) -> None:
-    import torch  # noqa: PLC0415 - see the module's first lines
-
-    torch.set_num_threads(options.threads)
+    _start_torch(options.threads)
     from forewarn.history import read_history  # noqa: PLC0415
     from forewarn_training.tutorial_tasks import about, run, table, tasks  # noqa: PLC0415
 

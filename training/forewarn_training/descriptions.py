@@ -5,17 +5,19 @@ EXAMPLES = """examples:
   forewarn-train fit --data ETTh1.csv --target OT --unit °C --out ett.onnx
   forewarn-train fit --data hall.csv --device-column sensor --features temperature,humidity --target temperature \\
       --unit temperature=°C --unit humidity=% --cell gru --out hall.onnx
-  forewarn-train compare --data freezer.csv
+  forewarn-train fit --prometheus http://127.0.0.1:9090 --query temperature --from 2026-01-01 --step 1m --out hall.onnx
+  forewarn-train compare --data freezer.parquet
   forewarn-train tune --data freezer.csv --trials 40 --out freezer.onnx
   forewarn-train evaluate --model freezer.onnx --data freezer.csv
   forewarn-train tutorial-tasks
 """
 
 FIT = (
-    "Train a model on past readings and write it as one .onnx file, with a report beside it. The CSV has a header "
-    "line, a column of times (ISO 8601, or epoch seconds or milliseconds), one or several columns of numbers, and a "
-    "column that names the device where there are several. The earliest 60 % of each device's readings train the "
-    "model, the next 20 % stop the training and calibrate the alert threshold, the last 20 % measure it. "
+    "Train a model on past readings and write it as one .onnx file, with a report beside it. A CSV or Parquet file has "
+    "a column of times (ISO 8601, or epoch seconds to nanoseconds), one or several columns of numbers, and a column "
+    "that names the device where there are several; exports of InfluxDB are read too. The earliest 60 % of each "
+    "device's readings train the model, the next 20 % stop the training and calibrate the alert threshold, the last "
+    "20 % measure it. "
     "Where the shipped model fits, a training that starts from it is tried beside one from scratch; where there are "
     "days enough, one that is told the time of day and of week beside one that is not."
 )

@@ -76,7 +76,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 
 def _add_model(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
     """What is written, and what it forecasts."""
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="the model to write")
+    _add_out(parser)
     parser.add_argument("--report", type=Path, metavar="FILE.html", help="the report (default: beside the model)")
     parser.add_argument("--name", help="of the model (default: the file's name)")
     parser.add_argument("--model-version", default="1", metavar="TEXT", help="of the model (default: %(default)s)")
@@ -90,6 +90,10 @@ def _add_model(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
         help="unit of a feature, of the target where no name is given; alerts show it; may be repeated",
     )
     return group
+
+
+def _add_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="the model to write")
 
 
 def _add_fit(parser: argparse.ArgumentParser) -> None:
@@ -188,9 +192,7 @@ def _add_horizon(group: "argparse._ArgumentGroup") -> None:
 
 
 def _add_training(group: "argparse._ArgumentGroup") -> None:
-    group.add_argument(
-        "--epochs", type=whole(1, 100_000), default=30, metavar="N", help="at most (default: %(default)s)"
-    )
+    _add_epochs(group)
     group.add_argument(
         "--patience",
         type=whole(1, 100_000),
@@ -208,6 +210,12 @@ def _add_training(group: "argparse._ArgumentGroup") -> None:
         "--seed", type=whole(0, 2**31), default=0, metavar="N", help="of weights and order (default: %(default)s)"
     )
     _add_threads(group)
+
+
+def _add_epochs(group: "argparse._ActionsContainer") -> None:
+    group.add_argument(
+        "--epochs", type=whole(1, 100_000), default=30, metavar="N", help="at most (default: %(default)s)"
+    )
 
 
 def _add_threads(group: "argparse._ActionsContainer") -> None:
@@ -283,9 +291,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_repeats(parser: argparse.ArgumentParser, seeds: int) -> None:
-    parser.add_argument(
-        "--epochs", type=whole(1, 100_000), default=30, metavar="N", help="at most (default: %(default)s)"
-    )
+    _add_epochs(parser)
     parser.add_argument(
         "--seeds", type=whole(1, 100), default=seeds, metavar="N", help="trainings of each kind (default: %(default)s)"
     )
@@ -303,7 +309,7 @@ def _add_tutorial_tasks(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_starter(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="the model to write")
+    _add_out(parser)
     parser.add_argument(
         "--seed",
         type=whole(0, 2**31),
