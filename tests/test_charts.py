@@ -42,6 +42,14 @@ def test_a_single_spike_survives_thinning(spike: float) -> None:
     assert points[int(np.argmin(heights))][0] == pytest.approx(64 + 0.54321 * 884, abs=2)
 
 
+def test_a_line_may_have_a_colour_of_its_own_and_no_name() -> None:
+    lines = [Line("a", [0, 1], [0, 1], 1), Line("", [0, 1], [1, 0]), Line("c", [0, 1], [2, 2])]
+    figure = parsed(line_chart("three", lines))
+    assert ["".join(key.itertext()) for key in figure.iter("span")] == ["a", "c"]
+    colours = [path.get("style", "") for path in figure.iter("path")]
+    assert colours == ["stroke:var(--c1)", "stroke:var(--c1)", "stroke:var(--c2)"]
+
+
 def test_nan_breaks_a_line() -> None:
     figure = line_chart("gap", [Line("y", [0, 1, 2, 3, 4], [1, 1, np.nan, 2, 2])])
     path = next(p for p in parsed(figure).iter("path"))

@@ -148,7 +148,7 @@ def test_the_shell_of_influxql_writes_a_header_for_each_series(tmp_path: Path) -
 
 
 def test_the_answer_of_influxql_over_http_is_read_alike(tmp_path: Path) -> None:
-    history = read_history(write(tmp_path, HTTP))
+    history = read_history(write(tmp_path, f'{HTTP}cpu,"host=server01,region=uswest",60\n'))  # cut off
     assert (history.features, history.device) == (("cpu",), ["server01", "server01"])
     assert history.values[:, 0].tolist() == [2.5, 5]
 
