@@ -230,9 +230,8 @@ def _backtest(args: argparse.Namespace) -> None:
     unit = loaded.settings.units.get(history.target, card.unit)
     result = backtest(forecaster, rules, history, unit=unit, probation=args.probation, progress=True)
     labelled = None if windows is None else hold_against(result, windows)
-    given = {
-        f"--{name}": str(getattr(args, name)) for name in ("sensitivity", "probation", "labels") if getattr(args, name)
-    }
+    shown = ("query", "sensitivity", "probation", "labels")
+    given = {f"--{name}": str(getattr(args, name)) for name in shown if getattr(args, name)}
     _write(args.out, result.write_csv)
     _write(
         args.report,

@@ -113,8 +113,10 @@ def test_fit_and_backtest_read_it_from_the_command_line(
     capsys.readouterr()
     assert main(["evaluate", "--model", str(out), *where]) == 0
     assert "trained on the earlier parts" in capsys.readouterr().out
-    assert forewarn(["backtest", "--model", str(out), *where, "--out", str(tmp_path / "scores.csv")]) == 0
+    report = tmp_path / "report.html"
+    assert forewarn(["backtest", "--model", str(out), *where, "--report", str(report)]) == 0
     assert "1000 readings" in capsys.readouterr().out
+    assert "<td>--query</td><td>temperature</td>" in report.read_text("utf-8")
 
 
 def test_a_password_in_a_file_lets_in(tmp_path: Path) -> None:
@@ -172,6 +174,7 @@ def test_a_server_that_does_not_answer_is_told() -> None:
     [
         ({"url": "file://localhost/etc/passwd"}, "give its address"),
         ({"url": "127.0.0.1:9090"}, "give its address"),
+        ({"url": "http://reader:secret@127.0.0.1:9"}, "^--prometheus: give user and password with --credentials FILE"),
         ({"end_at": STARTED_AT - 1.0}, "an end after the start"),
         ({"credentials": Path("none")}, "--credentials none: cannot be read"),
     ],

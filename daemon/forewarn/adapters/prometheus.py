@@ -71,7 +71,7 @@ class RangeQuery:
     @property
     def place(self) -> str:
         """Host and port, for messages."""
-        return urlsplit(self.url).netloc.rpartition("@")[2] or self.url
+        return urlsplit(self.url).netloc or self.url
 
     def ask(self) -> Answer:
         """Ask for everything.
@@ -80,8 +80,11 @@ class RangeQuery:
             UsageError: the address, the range or the credentials cannot be used.
             DataError: no answer, or one that is an error or holds no series.
         """
-        if urlsplit(self.url).scheme not in {"http", "https"} or not urlsplit(self.url).netloc:
+        address = urlsplit(self.url)
+        if address.scheme not in {"http", "https"} or not address.netloc:
             raise UsageError(f"--prometheus {self.url}: give its address, such as http://127.0.0.1:9090")
+        if "@" in address.netloc:
+            raise UsageError("--prometheus: give user and password with --credentials FILE, not in the address")
         if not self.step_s > 0 or not self.start_at <= self.end_at:
             raise UsageError("--from, --to and --step: an end after the start and a step above 0 are needed")
         found: dict[tuple[tuple[str, str], ...], Series] = {}
