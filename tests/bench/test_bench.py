@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench import record
 from tests.bench.load import Load, flood, prime
 from tests.bench.measured import Measured, split_cores
 from tests.bench.throughput import CANDIDATES, OVER_TLS, WATCHED, Lossless, Round, table
@@ -85,3 +86,12 @@ def test_the_table_holds_medians_and_their_ratios() -> None:
         "| forewarn | 6.0 | 6.0 | 6.0 | 6.0 | 6.0 | 6.0 | 6.0 | 0.0 |",
         "| forewarn / naive | 2.00 | 2.00 | 2.00 | 2.00 | 2.00 | 2.00 | 2.00 |  |",
     ]
+
+
+def test_kept_readings_are_measured_in_each_form() -> None:
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'forewarn[parquet]'")
+    kind, n, *sizes, _ = (cell.strip() for cell in record.measure(90_000, rounded=True).strip("| ").split("|"))
+    assert (kind, 1_000 < int(n.replace(",", "")) < 3_000) == ("in steps", True)
+    plain, zipped, columns = map(float, sizes)
+    assert 30 < plain < 60
+    assert columns < zipped < plain / 5

@@ -161,8 +161,10 @@ def test_names_and_nanoseconds_are_influxql_and_names_with_other_times_are_not(t
     assert plain.device == ["hall", "yard"]
 
 
-CELLS = ("", "#group", "#datatype", "#default", "result", "table", "name", "tags", "time", "_time", "_value", "_field")
-CELLS += ("_measurement", "device", "error", "reference", "1767225600000000000", "a=b,c", "4.5", "true", "x", "\\")
+CELLS = (
+    *("", "#group", "#datatype", "#default", "result", "table", "name", "tags", "time", "_time", "_value", "_field"),
+    *("_measurement", "device", "error", "reference", "1767225600000000000", "a=b,c", "4.5", "true", "x", "\\"),
+)
 
 
 @given(st.lists(st.lists(st.sampled_from(CELLS), min_size=1, max_size=6), max_size=8))

@@ -28,7 +28,7 @@ document.addEventListener("securitypolicyviolation", event => violations.push(ev
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # each module that imports it has one of its own, and there may be one at a time
 def chromium() -> Iterator[Browser]:
     """Debian's package, which nothing is downloaded for."""
     if not CHROMIUM:
