@@ -71,7 +71,7 @@ class Life:
         """Everything that must outlive it."""
         letters = [(letter.topic, letter.payload) for letter in self.ledger.outbox]
         counts = json.dumps(self.telemetry.counts(), sort_keys=True)
-        receipts = self.ledger.receipts.to_bytes()
+        receipts = self.ledger.receipts.keep()
         return self.engine.snapshot().to_bytes(), counts, letters, receipts, self.telemetry.active_alerts
 
 

@@ -176,7 +176,7 @@ class Ledger:
         if self._journal is None:
             return
         counts = {
-            "receipts": self.receipts.to_bytes().hex(),
+            "receipts": self.receipts.keep().hex(),
             "topics": self._topics,
             "telemetry": self._telemetry.counts(),
         }

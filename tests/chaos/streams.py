@@ -57,6 +57,9 @@ def numbered(n: int, n_device: int, *, seed: int = 0) -> list[Reading]:
     return readings
 
 
+_UNDER_WAY = 20_000  # messages: paho has identifiers for 65,535
+
+
 class Publisher:
     """Publishes readings at QoS 1 from a thread of its own, at most so many a second; survives the broker's absence."""
 
@@ -84,6 +87,8 @@ class Publisher:
                 if self._stop.is_set():
                     return
                 time.sleep(0.01)
+            while i >= _UNDER_WAY and not self._infos[i - _UNDER_WAY].is_published() and not self._stop.is_set():
+                time.sleep(0.001)
             self._wait_for_connection()
             self._infos.append(self._client.publish(topic, payload, 1))
             self.sent = i + 1
