@@ -119,7 +119,7 @@ class Phrasebook:
 
     def state(self, fleet: Fleet, row: int, alerts: list[Alert]) -> Outgoing:
         """What a series is doing now, retained."""
-        series = fleet.keys[row]
+        series, horizon = fleet.keys[row], int(fleet.horizon[row])
         body = {
             "schema": STATE_SCHEMA,
             "device": series.device,
@@ -127,9 +127,9 @@ class Phrasebook:
             "unit": self.unit_of(series),
             "state": SeriesState(fleet.state[row]).name.lower(),
             **{name: _number(getattr(fleet, name)[row]) for name in _MEASURES},
-            "path": _numbers(fleet.forecast[row]),
-            "path_80": _numbers(fleet.half_width[row, 0]),
-            "path_95": _numbers(fleet.half_width[row, 1]),
+            "path": _numbers(fleet.forecast[row, :horizon]),
+            "path_80": _numbers(fleet.half_width[row, 0, :horizon]),
+            "path_95": _numbers(fleet.half_width[row, 1, :horizon]),
             "at": _number(fleet.at[row]),
             "received_at": _number(fleet.received_at[row]),
             "alerts": [

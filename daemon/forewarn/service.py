@@ -358,10 +358,11 @@ class Daemon:
     def _publish_forecasts(self, batch: Batch, verdicts: Verdicts) -> None:
         if not self._settings.publish.forecast:
             return
-        target = self._engine.card.target_index
         told = range(len(batch)) if batch.seed is None else np.flatnonzero(~batch.seed).tolist()
         attempt, phrase = self._guard.attempt, self._phrases.forecast
-        self._publish(attempt("telling a forecast", phrase, batch, target, verdicts, row) for row in told)
+        card_of, keys = self._engine.card_of, batch.keys
+        targets = ((row, card_of(keys[row]).target_index) for row in told)
+        self._publish(attempt("telling a forecast", phrase, batch, i, verdicts, row) for row, i in targets)
 
     def _publish_states(self, slots: Slots) -> None:
         if not self._connected or not len(slots):

@@ -38,6 +38,7 @@ def fleet_of(keys: Sequence[SeriesKey]) -> Fleet:
         residual=value - expected,
         score=np.abs(value - expected),
         threshold=np.full(n, 8.0),
+        horizon=np.ones(n, np.int64),
         forecast=np.zeros((n, 1), np.float32),
         half_width=np.zeros((n, 2, 1)),
     )
