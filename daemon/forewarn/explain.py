@@ -10,9 +10,10 @@ from pathlib import Path
 
 from forewarn.adapters.onnx_forecaster import load_model, resolve_model
 from forewarn.errors import PayloadError
-from forewarn.inputs.decoder import Decoded, Reading
+from forewarn.inputs.decoder import Decoded
 from forewarn.inputs.dialect import Input, Presence, Request, Sample, Told
 from forewarn.inputs.dialects import DIALECTS
+from forewarn.inputs.feeds import Reading
 from forewarn.settings import Settings, load
 from forewarn.wiring import decoder_of, inputs_of
 
