@@ -184,14 +184,14 @@ def test_topics_that_are_wanted_no_more_are_known_after_a_restart(tmp_path: Path
 
 def test_a_file_that_fails_is_written_again_with_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "state"
+    folder.write_text("a file in place of the folder")
     life, whole = Life(folder / "state.sqlite"), Life(None)
     cut = parts(2)
     for one in (life, whole):
         one.give(cut[0])
     life.ledger.tend(300.0)
-    assert life.ledger.failing  # the folder is made by a snapshot alone
+    assert life.ledger.failing
     assert (life.ledger.standing, whole.ledger.standing) == ("failing", "")
-    folder.write_text("a file in place of the folder")
     monkeypatch.setattr(ledger, "RETRY_S", 0.0)
     for one in (life, whole):
         one.give(cut[1])
@@ -211,7 +211,7 @@ def test_a_snapshot_of_another_model_is_set_aside(tmp_path: Path) -> None:
     life = Life(tmp_path / "state.sqlite")
     life.give(parts(1)[0])
     life.ledger.close()
-    other = Life(tmp_path / "state.sqlite", model=HalfTrend(card(features=("humidity",))))
+    other = Life(tmp_path / "state.sqlite", model=HalfTrend(card(features=("temperature", "humidity"))))
     assert other.engine.fleet().keys == ()
     assert len(list(tmp_path.glob("*.unusable-*"))) == 1
 

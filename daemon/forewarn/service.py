@@ -25,7 +25,7 @@ from forewarn.adapters.mqtt.link import LastWill, MqttLink, Session
 from forewarn.adapters.systemd import Notifier
 from forewarn.adapters.telemetry import Telemetry
 from forewarn.core.alerts import Event, SeriesEvicted
-from forewarn.core.engine import Engine
+from forewarn.core.engine import Engine, Renewed
 from forewarn.core.readings import Batch, Fleet, Outcome, SeriesKey, SeriesState, Slots, status_name
 from forewarn.core.records import Lost, Step, Tick
 from forewarn.core.verdicts import Verdicts
@@ -36,6 +36,7 @@ from forewarn.intake import Intake
 from forewarn.ledger import Ledger
 from forewarn.logs import Complaints, repeats
 from forewarn.messages import Outgoing
+from forewarn.monitors import signature
 from forewarn.outbox import UNDER_WAY
 from forewarn.page.changes import Changes
 from forewarn.page.health import Health, Rate
@@ -51,7 +52,7 @@ from forewarn.wiring import (
     broker_of,
     discovery_of,
     journal_of,
-    model_signature,
+    model_told,
     overlaps,
     parts_of,
     server_tls,
@@ -94,7 +95,7 @@ class Daemon:
         self._guard = Guard(self._complaints)
         self._discovery = discovery_of(settings)
         self._take(settings, parts_of(settings, self._telemetry.inferred))
-        self._model_file = self._model_file_next = model_signature(settings)
+        self._model_files = self._model_files_next = signature(settings)
         self._feed = StateFeed(settings.publish.state_interval_s)
         self._clock = SteadyClock()
         enters = settings.state.durability != "none"
@@ -109,6 +110,8 @@ class Daemon:
         self._clock.at_least(min(self._ledger.seen_at, time.time() + _MOST_AHEAD_S))
         self._n_series = 0
         self._resume(self._engine.fleet())
+        if self._ledger.renewed.series:
+            self._ledger.swap(self._engine, self._renewed(self._ledger.renewed))
         topics = topics_of(settings)
         offline = self._phrases.status(online=False)
         self._link = MqttLink(
@@ -155,15 +158,15 @@ class Daemon:
         self._link.wake()
 
     def reload(self, _number: int = 0, _frame: FrameType | None = None) -> None:
-        """Take up changed settings and the model file, after the batch at hand. May be called from a signal handler."""
+        """Take up changed settings and model files, after the batch at hand. May be called from a signal handler."""
         self._reloading = True
         self._link.wake()
 
     def _reload(self) -> None:
-        """Go on with the settings and the model as they are now, or, where these cannot be used, as before."""
+        """Go on with the settings and the models as they are now, or, where these cannot be used, as before."""
         self._reloading = False
         self._notifier.reloading()
-        self._model_file = model_signature(self._settings)
+        self._model_files = signature(self._settings)
         try:
             given = self._reread()
             fixed = [name for name in FIXED if getattr(given, name) != getattr(self._settings, name)]
@@ -172,37 +175,40 @@ class Daemon:
                 fixed.append("inputs")
                 settings = settings.model_copy(update={"inputs": self._settings.inputs})
             parts = parts_of(settings, self._telemetry.inferred)
-            parts.engine.restore(self._engine.snapshot())
+            renewed = parts.engine.restore(self._engine.snapshot())
         except (ForewarnError, ValueError) as error:
             log.error("reload refused, going on as before: %s", error)  # noqa: TRY400 - for the operator
             self._telemetry.reloaded(taken=False)
         else:
             self._settings = settings
-            self._recorder.close()
+            self._recording.close()
             self._take(settings, parts)
-            self._ledger.swap(parts.engine)
-            self._model_file = self._model_file_next = model_signature(settings)
+            self._ledger.swap(parts.engine, self._renewed(renewed))
+            self._model_files = self._model_files_next = signature(settings)
             self._telemetry.reloaded(taken=True)
             later = f"; of {', '.join(fixed)} the changes count from the next start on" if fixed else ""
-            card = parts.forecaster.card
-            log.info("reloaded: model %s %s, %d series go on%s", card.name, card.version, self._n_series, later)
+            models = ", ".join(f"{one.card.name} {one.card.version}" for one in parts.models.every)
+            n_anew = len(renewed.series)
+            anew = f", {n_anew} begin anew" if n_anew else ""
+            log.info("reloaded: model %s, %d series go on%s%s", models, self._n_series - n_anew, anew, later)
         self._notifier.reloaded()
 
     def _take(self, settings: Settings, parts: Parts) -> None:
         """Judge with these from now on."""
         with self._lock:
             self._engine = parts.engine
-        card, limits = parts.forecaster.card, settings.limits
+        limits, models = settings.limits, parts.models.every
+        self._models = [model_told(one).document for one in models]
         self._phrases, self._alert_properties = parts.phrases, alert_properties(settings)
         self._intake = Intake(
             parts.decoder,
             self._telemetry,
             self._complaints,
-            n_feature=len(card.features),
+            n_feature=max(len(one.card.features) for one in models),
             restamp_after_s=limits.max_future_s if limits.future == "restamp" else None,
         )
-        self._telemetry.model_loaded(card, parts.forecaster.sha256)
-        self._recorder = parts.recorder
+        self._telemetry.models_loaded((one.card, one.sha256) for one in models)
+        self._recording = parts.recording
         for warning in overlaps(settings):
             log.warning("%s", warning)
         self._discovery.renew()
@@ -213,12 +219,21 @@ class Daemon:
         self._feed.resume(fleet.slot, fleet.state)
         self._announce(fleet.keys[row] for row in np.flatnonzero(fleet.state != SeriesState.WARMING_UP))
 
-    def _watch_model(self) -> None:
-        """Reload once the model file has changed and stays as it is."""
-        now = model_signature(self._settings)
-        if now is not None and now not in (self._model_file, None) and now == self._model_file_next:
+    def _renewed(self, renewed: Renewed) -> list[Outgoing]:
+        """What must be told of series that begin anew: their alerts have ended, and they have no state."""
+        outgoing = self._told(renewed.cleared)
+        for series, slot in renewed.series:
+            outgoing += self._discovery.remove(self._phrases, series)
+            self._feed.reset(slot)
+            outgoing.append(self._phrases.no_state(series))
+        return outgoing
+
+    def _watch_models(self) -> None:
+        """Reload once a model file has changed and all stay as they are."""
+        now = signature(self._settings)
+        if None not in now and now != self._model_files and now == self._model_files_next:
             self._reloading = True
-        self._model_file_next = now
+        self._model_files_next = now
 
     def _work(self, messages: Sequence[Message]) -> None:
         messages = self._discovery.without_births(messages)
@@ -247,7 +262,7 @@ class Daemon:
             verdicts = self._guard.ingest(self._engine, batch)
         self._n_series = max(self._n_series, int(verdicts.slot.max()) + 1)  # slots are given out in order
         self._telemetry.ingested(verdicts, self._clock.now() - batch.received_at)
-        self._recorder.write(batch, verdicts)
+        self._recording.write(batch, verdicts)
         self._log_rejections(batch, verdicts)
         return verdicts
 
@@ -300,7 +315,7 @@ class Daemon:
             self._notifier.status(self._status())
             self._find_silent()
             self._tell_home_assistant()
-            self._watch_model()
+            self._watch_models()
             self._ledger.tend(self._settings.state.save_every_s)
 
     def _find_silent(self) -> None:
@@ -444,7 +459,7 @@ class Daemon:
             instance=self._settings.instance,
             version=__version__,
             up_s=time.monotonic() - self._started_at,
-            model=self._phrases.model,
+            models=self._models,
             broker=str(self._link.broker),
             connected=self._connected,
             readings_per_s=self._rate.per_s,
@@ -476,7 +491,7 @@ class Daemon:
             log.warning("%d messages were not acknowledged by the broker", self._link.unacknowledged)
         self._ledger.outbox.acknowledged(self._link.take_acknowledged())
         self._ledger.close()
-        self._recorder.close()
+        self._recording.close()
         self._complaints.flush()
         if self._http is not None:
             self._http.close()

@@ -315,6 +315,20 @@ class FaultSettings(_Section):
     overrides: tuple[LimitOverride, ...] = Field(default=(), description="The first that matches a series wins.")
 
 
+class MonitorSettings(_Section):
+    """Another model or other rules for some series; the first that matches a series counts. See docs/models.md."""
+
+    device: str = Field(default="*", description="Shell-style pattern of device names.")
+    metric: str = Field(default="*", description="Shell-style pattern of metric names.")
+    model: str | None = Field(
+        default=None, min_length=1, description="As `model` at the top level; without it, that one judges here too."
+    )
+    alerts: AlertSettings = Field(
+        default=AlertSettings(), description="What of `[alerts]` differs here, such as `{ sensitivity = 0.2 }`."
+    )
+    faults: FaultSettings = Field(default=FaultSettings(), description="What of `[faults]` differs here.")
+
+
 class MetricsSettings(_Section):
     """The HTTP port: a page for people, /metrics, /healthz, /readyz. docs/metrics.md says how to open it to others."""
 
@@ -478,6 +492,7 @@ class Settings(BaseSettings):
     inputs: tuple[InputSettings, ...] = Field(default=(), description="At least one is needed to run.")
     alerts: AlertSettings = AlertSettings()
     faults: FaultSettings = FaultSettings()
+    monitors: tuple[MonitorSettings, ...] = Field(default=(), description="Models and rules for some series.")
     metrics: MetricsSettings = MetricsSettings()
     state: StateSettings = StateSettings()
     record: RecordSettings = RecordSettings()
@@ -498,9 +513,18 @@ class Settings(BaseSettings):
         """Only what it is given: `load` reads the sources, since it must say where a value came from."""
         return (init_settings,)
 
-    def rules(self) -> Rules:
-        """What the core needs to know of these settings."""
-        alerts = self.alerts
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_monitors(cls, given: object) -> object:
+        """What a monitor does not say of its alerts and faults is as for all others."""
+        monitors = given.get("monitors") if isinstance(given, dict) else None
+        if not isinstance(given, dict) or not isinstance(monitors, list | tuple):
+            return given
+        return {**given, "monitors": [_completed(one, given) if isinstance(one, dict) else one for one in monitors]}
+
+    def rules(self, monitor: MonitorSettings | None = None) -> Rules:
+        """What the core needs to know of these settings, for the series of a monitor or for all others."""
+        alerts, faults = (self.alerts, self.faults) if monitor is None else (monitor.alerts, monitor.faults)
         return Rules(
             threshold=Threshold(alerts.threshold, alerts.threshold_mode == "absolute"),
             overrides=tuple(
@@ -508,13 +532,25 @@ class Settings(BaseSettings):
                 for o in alerts.overrides
             ),
             **alerts.model_dump(exclude={"threshold", "threshold_mode", "overrides"}),
-            **self.faults.model_dump(exclude={"overrides"}),
-            limits=tuple(Limits(o.device, o.metric, **o.given()) for o in self.faults.overrides),
+            **faults.model_dump(exclude={"overrides"}),
+            limits=tuple(Limits(o.device, o.metric, **o.given()) for o in faults.overrides),
             other_units=frozenset(m for m, unit in self.units.items() if unit.lower() not in TEMPERATURE_UNITS),
             max_gap=self.limits.max_gap,
             max_future_s=self.limits.max_future_s,
             max_series=self.limits.max_devices,
         )
+
+
+def _completed(monitor: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """A monitor whose alerts and faults are whole."""
+    whole = dict(monitor)
+    for key in ("alerts", "faults"):
+        usual, own = given.get(key), monitor.get(key, {})
+        if isinstance(usual, BaseModel):
+            usual = usual.model_dump(exclude_unset=True)
+        if isinstance(usual, dict) and isinstance(own, dict):
+            whole[key] = merged([usual, own])
+    return whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -544,5 +580,7 @@ def load(path: Path | None) -> Loaded:
 
 
 def effective(settings: Settings) -> Iterator[tuple[str, Any]]:
-    """Every setting as dotted key and value; secrets are masked."""
-    return flat(settings.model_dump(mode="json"))
+    """Every setting as dotted key and value; secrets are masked. Of a monitor there is what is not the default."""
+    values = settings.model_dump(mode="json")
+    values["monitors"] = [one.model_dump(mode="json", exclude_defaults=True) for one in settings.monitors]
+    return flat(values)

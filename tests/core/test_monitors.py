@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from forewarn.core import admissions
 from forewarn.core.alerts import Alert, AlertCleared, AlertRaised, Kind
+from forewarn.core.card import Feature
 from forewarn.core.engine import Engine, Monitor
+from forewarn.core.group import alike
 from forewarn.core.patterns import Choice, SeriesPattern
 from forewarn.core.ports import Forecast
 from forewarn.core.readings import Batch, Floats, Outcome, SeriesKey, SeriesState
@@ -91,7 +93,7 @@ def test_a_snapshot_and_restore_at_any_index_change_nothing(seed: int, at: int) 
 # taken back, and in which order the alerts come, is as with one model.
 
 
-def alike(cap: int, forecaster: Callable[[], HalfTrend] = HalfTrend) -> tuple[Engine, Engine]:
+def twins(cap: int, forecaster: Callable[[], HalfTrend] = HalfTrend) -> tuple[Engine, Engine]:
     """One with one model, one with three of the same."""
     rules = replace(RULES, max_series=cap)
     patterns = [SeriesPattern("*[02468]", "*"), SeriesPattern("d*", "*")]
@@ -103,7 +105,7 @@ def alike(cap: int, forecaster: Callable[[], HalfTrend] = HalfTrend) -> tuple[En
 @settings(max_examples=examples(20), deadline=None)
 def test_the_cap_is_one_over_all_models(seed: int, sizes: list[int], cap: int) -> None:
     rows, whole, parts = crowd(seed), Log(), Log()
-    one, three = alike(cap)
+    one, three = twins(cap)
     with patch.object(admissions, "PROTECTED_S", SHORT_S):
         whole.feed(one, rows)
         for part in cut(rows, sizes):
@@ -131,7 +133,7 @@ class Poisoned(HalfTrend):
 @settings(max_examples=examples(20), deadline=None)
 def test_what_one_model_fails_at_costs_the_others_nothing(seed: int, sizes: list[int], cap: int) -> None:
     rows = [row._replace(value=77.25) if i % 31 == 30 else row for i, row in enumerate(crowd(seed))]
-    one, three = alike(cap, Poisoned)
+    one, three = twins(cap, Poisoned)
     guard, said = Guard(Complaints()), []
     with patch.object(admissions, "PROTECTED_S", SHORT_S):
         for engine in (one, three):
@@ -297,9 +299,10 @@ def test_a_series_that_began_anew_and_was_not_heard_of_is_the_first_to_go() -> N
 def test_a_snapshot_none_of_whose_models_is_there_any_more_is_refused_and_changes_nothing() -> None:
     before, now = (
         Engine(HalfTrend(), RULES, [Monitor("d1", "*", PAIR, RULES)]),
-        Engine(HalfTrend(card(features=("humidity",))), RULES),
+        Engine(HalfTrend(card(features=("temperature", "x", "y"))), RULES),
     )
-    now.ingest(batch(stream(1, n=60)))
+    rows = batch(stream(1, n=60))
+    now.ingest(replace(rows, values=np.repeat(rows.values, 3, axis=1)))
     state = now.snapshot().to_bytes()
     with pytest.raises(ValueError, match="other features"):
         now.restore(before.snapshot())
@@ -333,6 +336,23 @@ def test_a_snapshot_says_of_which_features_a_series_was_though_it_has_none() -> 
     again = Snapshot.from_bytes(snapshot.to_bytes())
     assert again.features_of(SeriesKey("pair-1", "temperature")) == PAIR.card.features
     assert again.features_of(SeriesKey("pair-1", "humidity")) == HalfTrend().card.features
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ([("value", "")], [("temperature", "°C")], True), ([("value", "")], [("t", "°F")], False),
+        ([("t", "°C")], [("t", "°F")], False), ([("t", "°F")], [("u", "°F")], True),
+        ([("value", "")], [("humidity", "%")], True), ([("a", "kWh")], [("b", "W")], True),
+        ([("t", "°C")], [("t", "°C"), ("h", "%")], False), ([("t", ""), ("h", "")], [("h", ""), ("t", "")], False),
+        ([("t", ""), ("h", "")], [("t", ""), ("h", "")], True),
+    ],
+)  # fmt: skip
+def test_models_of_one_feature_are_given_the_same_but_for_units_of_temperature(
+    before: list[tuple[str, str]], after: list[tuple[str, str]], same: bool
+) -> None:
+    one, other = ([Feature(*names) for names in features] for features in (before, after))
+    assert alike(one, other) == alike(other, one) == same
 
 
 def test_the_first_pattern_that_matches_counts() -> None:

@@ -64,7 +64,8 @@ def test_two_models_that_share_a_feature_each_get_it_in_their_own_unit() -> None
     assert read(source, "s/boiler/x", 1) == [("x", (1.0,))]
     assert read(source, "s/boiler/humidity", 40) == [("humidity", (40.0, 1.0))]
     ((metric, values),) = read(source, "s/boiler/temperature", 60)
-    assert (metric, values) == ("temperature", pytest.approx((140.0, 104.0)))
+    assert metric == "temperature"
+    assert values == pytest.approx((140.0, 104.0))
 
 
 def test_what_only_a_model_takes_whose_target_another_judges_is_rejected() -> None:

@@ -13,9 +13,9 @@ Rules that hold here:
 - Which model judges a series follows from its name alone. The cap on series holds over all models together.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from forewarn.core.admissions import Admissions
 from forewarn.core.alerts import Alert, AlertBook, AlertChange, AlertCleared
 from forewarn.core.card import ModelCard
 from forewarn.core.courses import Course, Recent
-from forewarn.core.group import Group, Silenced
+from forewarn.core.group import Columns, Group, Silenced, alike
 from forewarn.core.patterns import Choice, SeriesPattern
 from forewarn.core.ports import Forecaster
 from forewarn.core.readings import Batch, Fleet, Outcome, SeriesKey, Slots
@@ -271,8 +271,8 @@ class Engine:
                 the engine is then as it was.
         """
         keys, n = snapshot.keys, len(snapshot.keys)
-        known = {group.card.features for group in self._groups}
-        if not any(part.features in known for part in snapshot.parts) or n > self._registry.cap:
+        known = [group.card.features for group in self._groups]
+        if not any(alike(part.features, own) for part in snapshot.parts for own in known) or n > self._registry.cap:
             raise ValueError("the snapshot is of a model with other features, or has more series than the device cap")
         numbers = np.array([self._group_of.of(key) for key in keys], np.int64)
         loads = [list(self._carried(snapshot, numbers, nth)) for nth in range(len(self._groups))]
@@ -290,9 +290,7 @@ class Engine:
             self._book.take(event)
         return Renewed(renewed, cleared)
 
-    def _carried(
-        self, snapshot: Snapshot, numbers: Slots, nth: int
-    ) -> Iterator[tuple[Slots, Mapping[str, NDArray[Any]]]]:
+    def _carried(self, snapshot: Snapshot, numbers: Slots, nth: int) -> Iterator[tuple[Slots, Columns]]:
         """What a group can go on from: slots, and their columns."""
         before = np.array([snapshot.part_of(key) for key in snapshot.keys], np.int64)
         for i, part in enumerate(snapshot.parts):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from forewarn.core import bands, cadences, courses, faults, limits, windows
 from forewarn.core.alerts import OF_JUDGES, AlertBook, AlertChange, Kind
 from forewarn.core.card import Feature
+from forewarn.core.conversions import TEMPERATURE_UNITS
 from forewarn.core.courses import Course, Recent
 from forewarn.core.judges import BIT, LEAD_COLUMNS, Arrivals, Findings, Judges
 from forewarn.core.ports import Forecaster
@@ -28,6 +29,18 @@ from forewarn.core.verdicts import Verdicts
 
 Columns = Mapping[str, NDArray[Any]]
 """What is known of series, by column of a `Table`."""
+
+
+def alike(one: Sequence[Feature], other: Sequence[Feature]) -> bool:
+    """Whether models of these features are given the same values of a series.
+
+    A model of one feature judges any metric, so that its feature's name says nothing of the series. Of units only those
+    of temperatures are converted, to °C for a model that has none.
+    """
+    if not len(one) == len(other) == 1:
+        return tuple(one) == tuple(other)
+    here, there = (features[0].unit.lower() or "°c" for features in (one, other))
+    return here == there or not {here, there} <= TEMPERATURE_UNITS
 
 
 class Judged(NamedTuple):
@@ -104,17 +117,11 @@ class Group:
 
     def release(self, row: int) -> None:
         """The series of a row is gone."""
-        if row == self._n_row - 1:
-            self._n_row -= 1
-        else:
-            self._free.append(row)
+        self._free.append(row)
 
     def reclaim(self, row: int, state: State) -> None:
-        """The release of a row, the last that was not taken back yet, is taken back."""
-        if row == self._n_row:
-            self._n_row += 1
-        else:
-            self._free.remove(row)
+        """The release of a row is taken back, which nobody else has by now."""
+        self._free.remove(row)
         self.table.put(np.array([row]), state)
 
     def prepare(self, slots: Slots) -> None:
@@ -274,7 +281,7 @@ class Group:
         Raises:
             ValueError: where it is damaged.
         """
-        if tuple(features) != self.card.features:
+        if not alike(features, self.card.features):
             return None
         fitted = windows.refitted(columns, self.card.n_step)
         for name in LEAD_COLUMNS:
