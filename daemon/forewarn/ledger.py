@@ -12,7 +12,7 @@ Rules that hold here:
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Literal
 
@@ -47,6 +47,7 @@ class Ledger:
         seen_at: the latest arrival that was recovered, UTC epoch seconds; 0 for none.
         enters: whether each step is written.
         renewed: the recovered series that begin anew.
+        forgotten: series that came or went on after the snapshot with a model of other features.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Ledger:
         self.outbox = Outbox(max_letters)
         self.receipts = Receipts()
         self.seen_at = 0.0
-        self.renewed = Renewed((), ())
+        self.renewed, self.forgotten = Renewed((), ()), set[SeriesKey]()
         self._journal, self._engine, self._telemetry, self._guard = journal, engine, telemetry, guard
         self.enters = enters and journal is not None
         self._topics: list[str] = []
@@ -103,8 +104,7 @@ class Ledger:
             before = None if found.snapshot is None else Snapshot.from_bytes(found.snapshot)
             if before is not None:
                 self.renewed = self._engine.restore(before)
-            usable = _usable(before, self._engine)
-            steps = [usable(records.read(entry.record)) for entry in found.entries]
+            steps = self._usable(before, [records.read(entry.record) for entry in found.entries])
             self._take_counts(json.loads(found.counts))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             journal.set_aside(str(error))
@@ -112,7 +112,7 @@ class Ledger:
             self._telemetry.take_counts(counted)
             self.receipts.forget()
             self._topics = []
-            self.renewed = Renewed((), ())
+            self.renewed, self.forgotten = Renewed((), ()), set()
             return
         self._has_snapshot = before is not None
         self._resume()
@@ -120,6 +120,21 @@ class Ledger:
         if found.snapshot is not None or steps:
             n = len(self._engine.fleet().keys)
             log.info("restored %d series from %s, %d steps since its snapshot", n, journal.path, len(steps))
+
+    def _usable(self, before: Snapshot | None, steps: Sequence[records.Step]) -> list[records.Step]:
+        """The steps without the readings that are of other features than the model that judges their series by now."""
+
+        @cache
+        def same(series: SeriesKey) -> bool:
+            return before is None or alike(before.features_of(series), self._engine.card_of(series).features)
+
+        def usable(step: records.Step) -> records.Step:
+            if not isinstance(step, Batch) or all(map(same, step.keys)):
+                return step
+            self.forgotten.update(key for key in step.keys if not same(key))
+            return step.some(np.array([same(key) for key in step.keys], np.bool_))
+
+        return [usable(step) for step in steps]
 
     def _take_counts(self, counts: dict[str, Any]) -> None:
         self.receipts.add(bytes.fromhex(counts.get("receipts", "")))
@@ -211,18 +226,3 @@ class Ledger:
         self.save()
         if self._journal is not None:
             self._journal.close()
-
-
-def _usable(before: Snapshot | None, engine: Engine) -> Callable[[records.Step], records.Step]:
-    """Leaves out the readings that are of other features than the model that judges their series by now."""
-
-    @cache
-    def same(series: SeriesKey) -> bool:
-        return before is None or alike(before.features_of(series), engine.card_of(series).features)
-
-    def usable(step: records.Step) -> records.Step:
-        if not isinstance(step, Batch) or all(map(same, step.keys)):
-            return step
-        return step.some(np.array([same(key) for key in step.keys], np.bool_))
-
-    return usable

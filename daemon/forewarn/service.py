@@ -110,8 +110,9 @@ class Daemon:
         self._clock.at_least(min(self._ledger.seen_at, time.time() + _MOST_AHEAD_S))
         self._n_series = 0
         self._resume(self._engine.fleet())
-        if self._ledger.renewed.series:
-            self._ledger.swap(self._engine, self._renewed(self._ledger.renewed))
+        if self._ledger.renewed.series or self._ledger.forgotten:
+            states = [self._phrases.no_state(series) for series in self._ledger.forgotten]
+            self._ledger.swap(self._engine, [*self._renewed(self._ledger.renewed), *states])
         topics = topics_of(settings)
         offline = self._phrases.status(online=False)
         self._link = MqttLink(
