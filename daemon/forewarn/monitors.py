@@ -7,7 +7,7 @@ Rules that hold here:
 - A monitor that could never judge anything is an error that says why, before the daemon starts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -19,7 +19,7 @@ from forewarn.core.engine import Engine, Monitor
 from forewarn.core.patterns import Choice, SeriesPattern
 from forewarn.core.readings import SeriesKey
 from forewarn.core.rules import Rules
-from forewarn.errors import ModelError, SettingsError
+from forewarn.errors import ModelError, SettingsError, UsageError
 from forewarn.inputs.dialect import Input
 from forewarn.inputs.dialects import may_give
 from forewarn.settings import Settings
@@ -53,6 +53,11 @@ class Models:
         """Those of the monitors' models, with their patterns."""
         return [(pattern, model.card) for pattern, model, _ in self.monitors]
 
+    @property
+    def simplest(self) -> OnnxForecaster:
+        """The one of the fewest features."""
+        return min(self.every, key=lambda model: len(model.card.features))
+
     def of(self, series: SeriesKey) -> OnnxForecaster:
         """The one that judges a series."""
         return next((model for pattern, model, _ in self.monitors if pattern.matches(series)), self.rest)
@@ -68,12 +73,12 @@ class Models:
         return Engine(self.rest, self.rules, monitors)
 
 
-def load_models(settings: Settings, inputs: Sequence[Input], *, observe: Observe | None = None) -> Models:
+def load_models(settings: Settings, inputs: Sequence[Input] | None = None, *, observe: Observe | None = None) -> Models:
     """Load and prove every model that the settings name.
 
     Args:
         settings: of the daemon.
-        inputs: what feeds the models.
+        inputs: what feeds the models; None where that does not matter.
         observe: see `load_model`.
 
     Raises:
@@ -96,11 +101,39 @@ def load_models(settings: Settings, inputs: Sequence[Input], *, observe: Observe
             chosen = model(one.model or settings.model)
         except ModelError as error:
             raise ModelError(f"monitors.{i}: {error}") from None
-        problem = _problem(chosen, one.metric, inputs)
+        problem = None if inputs is None else _problem(chosen, one.metric, inputs)
         if problem is not None:
             raise SettingsError(f"monitors.{i}: {problem}")
         monitors.append((SeriesPattern(one.device, one.metric), chosen, settings.rules(one)))
     return Models(rest, settings.rules(), tuple(monitors))
+
+
+def of_file(settings: Settings, models: Models, devices: Iterable[str], metric: str) -> tuple[OnnxForecaster, Settings]:
+    """The one model of all these devices, and the settings with the rules that it judges them by.
+
+    Args:
+        settings: that the models were loaded from.
+        models: of the daemon.
+        devices: of a file.
+        metric: that is judged.
+
+    Raises:
+        UsageError: where several models, or by several rules, judge them.
+    """
+    rest = (models.rest, settings)
+    chosen = [
+        (pattern, (model, settings.model_copy(update={"alerts": one.alerts, "faults": one.faults})))
+        for (pattern, model, _), one in zip(models.monitors, settings.monitors, strict=True)
+    ]
+    of = Choice(rest, chosen).of
+    found: dict[tuple[int, Rules], tuple[str, tuple[OnnxForecaster, Settings]]] = {}
+    for device in dict.fromkeys(devices):
+        model, own = of(SeriesKey(device, metric))
+        found.setdefault((id(model), own.rules()), (device, (model, own)))
+    if len(found) > 1:
+        told = ", ".join(f"{device} by {model.path}" for device, (model, _) in found.values())
+        raise UsageError(f"the devices of the file have several monitors ({told}): give a file for each, or a --model")
+    return next((one for _, one in found.values()), rest)
 
 
 def signature(settings: Settings) -> _Signature:
