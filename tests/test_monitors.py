@@ -1,5 +1,6 @@
 """`[[monitors]]`: from settings to models, and what the commands say of them."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,17 +11,20 @@ import pytest
 from forewarn.adapters.onnx_forecaster import STARTER
 from forewarn.adapters.recorder import Recorder
 from forewarn.cli import main
+from forewarn.core.engine import Engine, Monitor
 from forewarn.core.patterns import Choice, SeriesPattern
 from forewarn.core.readings import Batch, Outcome, SeriesKey
 from forewarn.core.rules import Rules, Threshold
 from forewarn.core.verdicts import Verdicts
 from forewarn.errors import ModelError, SettingsError
+from forewarn.homeassistant import Discovery
+from forewarn.messages import ModelTold, Phrasebook
 from forewarn.monitors import Models, load_models, signature
 from forewarn.recording import Recording
 from forewarn.settings import Settings, effective, load
 from forewarn.wiring import inputs_of, parts_of
 from tests.daemons import TINY
-from tests.forecasters import card
+from tests.forecasters import HalfTrend, card
 
 PAIR = TINY.with_name("pair.onnx")
 ANY = '[[inputs]]\ntopic = "s/{device}/{metric}"\n'
@@ -215,3 +219,25 @@ def test_readings_of_other_features_are_recorded_apart(tmp_path: Path) -> None:
     }
     assert [lines[1].split(",", 1)[1] for _, lines in sorted(texts.items())] == ["room,20.0", "freezer-1,4.0,40.0"]
     assert {len(lines) for lines in texts.values()} == {2}
+
+
+def test_what_is_told_of_a_series_is_of_its_own_model() -> None:
+    far, near = card(n_step=6, horizon=5), card(horizon=2)
+    pattern = SeriesPattern("freezer-*", "*")
+    engine = Engine(HalfTrend(near), Rules(), [Monitor("freezer-*", "*", HalfTrend(far), Rules())])
+    told = [ModelTold({"name": name, "version": "1"}, unit) for name, unit in (("far", "K"), ("near", "°C"))]
+    phrases = Phrasebook("forewarn/x", Choice(told[1], [(pattern, told[0])]), {"humidity": "%"})
+    for i in range(60):
+        values = np.array([[4.0 + i % 3], [20.0 + i % 2]])
+        engine.ingest(Batch([FREEZER, ROOM], np.full(2, 1.7e9 + i), np.full(2, 1.7e9 + i), values))
+    fleet = engine.fleet()
+    states = [json.loads(phrases.state(fleet, row, []).payload) for row in range(2)]
+    assert [(len(one["path"]), len(one["path_80"]), len(one["path_95"])) for one in states] == [(5, 5, 5), (2, 2, 2)]
+    assert [one["unit"] for one in states] == ["K", "°C"]
+    assert phrases.unit_of(SeriesKey("freezer-1", "humidity")) == "%"
+    assert [phrases.model_of(key)["name"] for key in (FREEZER, ROOM)] == ["far", "near"]
+    discovery = Discovery("homeassistant", birth_topic=None, version="0", most=9)
+    for key in (FREEZER, ROOM, SeriesKey("room", "humidity")):
+        discovery.add(key)
+    bodies = [json.loads(outgoing.payload) for outgoing in discovery.due(phrases, 9)]
+    assert [body["dev"]["mdl"] for body in bodies] == ["far 1", "near 1"]
