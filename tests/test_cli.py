@@ -8,7 +8,7 @@ import pytest
 
 from forewarn.cli import main
 from forewarn.history import read_for
-from forewarn.settings import AlertSettings
+from forewarn.settings.judging import AlertSettings
 from tests.forecasters import card
 
 ROOT = Path(__file__).parents[1]

@@ -27,7 +27,9 @@ from forewarn.messages import ModelTold, Phrasebook
 from forewarn.monitors import Models, load_models
 from forewarn.passwords import PasswordHash
 from forewarn.recording import Recording
-from forewarn.settings import InputSettings, MetricsSettings, MqttSettings, Settings
+from forewarn.settings import Settings
+from forewarn.settings.daemon import MetricsSettings, MqttSettings
+from forewarn.settings.inputs import InputSettings
 
 FIXED = ("instance", "mqtt", "homeassistant", "metrics", "state", "limits", "logging")
 """Settings that count from the next start on."""

@@ -12,7 +12,7 @@ from forewarn.inputs.decoder import Decoder
 from forewarn.inputs.dialect import Presence, Request
 from forewarn.inputs.dialects import DIALECTS
 from forewarn.inputs.feeds import Reading
-from forewarn.settings import InputSettings
+from forewarn.settings.inputs import InputSettings
 from forewarn.wiring import inputs_of
 from tests.forecasters import card
 
