@@ -115,6 +115,17 @@ def test_lives_that_end_anywhere_are_as_one_to_the_bit(
     assert Life(file, monitors=monitors).state() == whole.state()
 
 
+def test_entries_never_come_without_a_snapshot_that_says_of_which_features_they_are(tmp_path: Path) -> None:
+    life = Life(tmp_path / "state.sqlite")
+    life.give(parts(1)[0])
+    life.end()
+    pair = HalfTrend(card(features=("temperature", "humidity")))
+    after = Life(tmp_path / "state.sqlite", monitors=[Monitor("d1", "*", pair, RULES)])
+    assert after.ledger.renewed.series == []
+    assert after.ledger.forgotten == {SeriesKey("d1", "temperature")}
+    assert {key.device for key in after.engine.fleet().keys} == {"d0", "d2"}
+
+
 def test_readings_of_other_features_than_the_model_has_by_now_are_left_out(tmp_path: Path) -> None:
     pair = HalfTrend(card(features=("temperature", "humidity")))
     cut = parts(1)
