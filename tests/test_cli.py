@@ -8,7 +8,7 @@ import pytest
 
 from forewarn.cli import main
 from forewarn.history import read_for
-from forewarn.settings import AlertSettings
+from forewarn.settings.judging import AlertSettings
 from tests.forecasters import card
 
 ROOT = Path(__file__).parents[1]
@@ -132,6 +132,41 @@ def test_a_backtest_is_held_against_labels_after_its_probation(
     assert "labels: 1 of 1 windows found, median delay 10 min" in printed
     assert "1 more without a reading that counts" in printed
     assert "06:00" not in printed
+
+
+MONITORED = """
+model = "{tiny}"
+[[monitors]]
+device = "freezer-*"
+metric = "temperature"
+model = "{pair}"
+alerts = {{ sensitivity = 0.5 }}
+"""
+
+
+def test_without_a_model_the_one_that_judges_the_devices_by_the_settings_is_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, data, report = tmp_path / "forewarn.toml", tmp_path / "days.csv", tmp_path / "report.html"
+    config.write_text(MONITORED.format(tiny=TINY, pair=TINY.with_name("pair.onnx")))
+
+    def rows(*devices: str) -> None:
+        lines = [f"{1767225600 + 60 * i},{device},{4 + i % 3 * 0.1},40" for i in range(50) for device in devices]
+        data.write_text("timestamp,device,temperature,humidity\n" + "\n".join(lines) + "\n")
+
+    arguments = ["backtest", "--config", str(config), "--data", str(data)]
+    for device, name, sensitivity in (("freezer-1", "pair", "0.5"), ("room", "tiny", "1.0")):
+        rows(device)
+        assert main([*arguments, "--report", str(report)]) == 0
+        page = report.read_text("utf-8")
+        assert f"{name}, version 1" in page
+        assert re.search(rf"alerts.sensitivity</t[hd]>\s*<td>{sensitivity}<", page)
+    rows("freezer-1", "room")
+    capsys.readouterr()
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(r"several monitors \(freezer-1 by \S+pair.onnx, room by \S+tiny.onnx\)", line)
+    assert main([*arguments, "--model", str(TINY)]) == 0
 
 
 def test_bad_labels_are_told_before_anything_is_judged(

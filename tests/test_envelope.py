@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forewarn.core.alerts import AlertCleared, AlertRaised, AlertUpdated
+from forewarn.core.patterns import Choice
 from forewarn.core.readings import SeriesKey
 from forewarn.envelope import AlertProperties, Properties, cloud_event
-from forewarn.messages import Phrasebook
+from forewarn.messages import ModelTold, Phrasebook
 from tests.test_messages import MODEL, PHRASES, VALIDATORS, alert
 
 SCHEMAS = Path(__file__).parents[1] / "docs" / "schema"
@@ -97,7 +98,7 @@ def test_whatever_a_device_says_the_time_is_one_of_rfc_3339_or_left_out(at: floa
 
 @pytest.mark.parametrize("root", ["forewarn/büro 1", "a:b/c", "x/100 %", "x/?", 'x/"<>', "冷蔵庫/1"])
 def test_any_name_of_an_instance_is_a_uri_reference(root: str) -> None:
-    event = event_of(AlertRaised(alert()), Phrasebook(root, MODEL, {}, "°C", cloudevents=True))
+    event = event_of(AlertRaised(alert()), Phrasebook(root, Choice(ModelTold(MODEL, "°C")), {}, cloudevents=True))
     assert re.fullmatch(URI_REFERENCE, event["source"])
 
 

@@ -32,7 +32,7 @@ class BugError(Exception):
 
 def poisoned(engine: Engine, place: str) -> Engine:
     """The engine, which raises at one place once a round has a reading of `POISON`, after all was done there."""
-    owner, name = (engine._judges, "judge") if place == "judges" else (engine, f"_{place}")
+    owner, name = (engine._groups[0]._judges, "judge") if place == "judges" else (engine._groups[0], f"_{place}")
     whole: Callable[..., Any] = getattr(owner, name)
 
     def part(state: State, *args: Any) -> Any:  # noqa: ANN401 - as it comes
@@ -126,7 +126,7 @@ def test_an_engine_that_fails_at_everything_rejects_everything_in_bounded_time()
         calls += 1
         raise BugError
 
-    engine._judges.judge = judge  # type: ignore[assignment,method-assign]  # that is what this is for
+    engine._groups[0]._judges.judge = judge  # type: ignore[assignment,method-assign]  # that is what this is for
     verdicts = guard().ingest(engine, batch(calm(256)))
     assert set(verdicts.outcome.tolist()) == {Outcome.FAILED}
     assert calls == 2 * 256 - 1
@@ -154,7 +154,7 @@ def test_a_failing_search_for_silent_series_changes_nothing_and_is_told(
     engine = Engine(HalfTrend(), RULES)
     engine.ingest(batch([*calm(60), *calm(60, "d1")]))
     before = engine.snapshot().to_bytes()
-    silent = engine._teller.silent
+    silent = engine._groups[0]._teller.silent
 
     def part(slot: int, *args: Any) -> Any:  # noqa: ANN401 - as it comes
         if slot == 1:
@@ -163,7 +163,7 @@ def test_a_failing_search_for_silent_series_changes_nothing_and_is_told(
 
     tick = Tick(1.7e9 + 5000.0, 0.0)
     with monkeypatch.context() as patched:
-        patched.setattr(engine._teller, "silent", part)
+        patched.setattr(engine._groups[0]._teller, "silent", part)
         assert guard().tick(engine, tick) == ()
     assert engine.snapshot().to_bytes() == before
     assert ["looking for silent series fails" in line for line in caplog.messages] == [True]

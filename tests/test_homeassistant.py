@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from forewarn.core.alerts import Alert, Kind, Severity
 from forewarn.core.engine import Engine
+from forewarn.core.patterns import Choice
 from forewarn.core.readings import SeriesKey
 from forewarn.core.rules import Rules
 from forewarn.homeassistant import (
@@ -22,13 +23,15 @@ from forewarn.homeassistant import (
     identifier,
 )
 from forewarn.inbox import Message
-from forewarn.messages import Outgoing, Phrasebook
+from forewarn.messages import ModelTold, Outgoing, Phrasebook
 from tests.core.streams import batch, stream
 from tests.discovery_schema import TOPIC, VALIDATOR
 from tests.forecasters import HalfTrend
 from tests.test_messages import MODEL, alert
 
-PHRASES = Phrasebook("forewarn/gateway-1", MODEL, {"temperature": "°C", "humidity": "%", "count": ""}, "")
+PHRASES = Phrasebook(
+    "forewarn/gateway-1", Choice(ModelTold(MODEL, "")), {"temperature": "°C", "humidity": "%", "count": ""}
+)
 FREEZER = SeriesKey("freezer-3", "temperature")
 STATE = "forewarn/gateway-1/state/freezer-3/temperature"
 BIRTH = "homeassistant/status"
@@ -126,7 +129,7 @@ def test_a_device_is_one_message_with_four_entities_of_each_series() -> None:
 def test_a_unit_is_told_where_there_is_one_and_a_class_where_the_unit_fits(
     unit: str, of_expected: dict[str, str]
 ) -> None:
-    found = components(Phrasebook("a/b", MODEL, {}, unit), SeriesKey("d", "t"))
+    found = components(Phrasebook("a/b", Choice(ModelTold(MODEL, unit)), {}), SeriesKey("d", "t"))
     of_unit = {name: {k: one[k] for k in ("unit_of_meas", "dev_cla") if k in one} for name, one in found.items()}
     assert of_unit == {
         "t_problem": {"dev_cla": "problem"},

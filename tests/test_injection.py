@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from forewarn.adapters.telemetry import Telemetry
 from forewarn.core.alerts import SeriesEvicted
 from forewarn.core.engine import Engine
+from forewarn.core.patterns import Choice
 from forewarn.core.readings import Batch, Rejection, SeriesKey
 from forewarn.core.rules import Rules
 from forewarn.errors import PayloadError
@@ -26,7 +27,7 @@ from forewarn.inputs.decoder import Decoder
 from forewarn.inputs.dialect import Input
 from forewarn.inputs.topics import TopicPattern
 from forewarn.logs import _TextFormatter
-from forewarn.messages import Outgoing, Phrasebook
+from forewarn.messages import ModelTold, Outgoing, Phrasebook
 from forewarn.report.page import render
 from forewarn.report.used import Used
 from tests.backtests import history_file, judged
@@ -124,7 +125,7 @@ def published(names: tuple[str, ...]) -> tuple[dict[str, list[Outgoing]], Engine
     """Everything that is published of devices of these names."""
     engine = Engine(HalfTrend(), Rules(detector="residual"))
     telemetry = Telemetry(version="0", fleet=engine.fleet, max_devices=1000)
-    phrases = Phrasebook(ROOT, {"name": "m", "version": "1", "sha256": "0"}, {}, "°C")
+    phrases = Phrasebook(ROOT, Choice(ModelTold({"name": "m", "version": "1", "sha256": "0"}, "°C")), {})
     out: dict[str, list[Outgoing]] = {}
     for name in names:
         batch = readings(name)
@@ -174,7 +175,7 @@ TEMPLATES = (
 
 def discovered(names: tuple[str, ...]) -> dict[str, dict[str, str]]:
     """For each name the topic and the payload of what Home Assistant is told of a device with that name."""
-    phrases = Phrasebook(ROOT, {"name": "m", "version": "1"}, {}, "°C")
+    phrases = Phrasebook(ROOT, Choice(ModelTold({"name": "m", "version": "1"}, "°C")), {})
     home = Discovery("homeassistant", birth_topic=None, version="0", most=len(names) + 1)
     told = {}
     for name in names:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from forewarn import ledger
 from forewarn.adapters.journal import Journal
 from forewarn.adapters.telemetry import Telemetry
-from forewarn.core.engine import Engine
+from forewarn.core.engine import Engine, Monitor
 from forewarn.core.ports import Forecast
-from forewarn.core.readings import Outcome
+from forewarn.core.readings import Outcome, SeriesKey
 from forewarn.core.records import Lost, Tick
 from forewarn.core.rules import Limits, Rules
 from forewarn.guard import Guard
@@ -28,14 +28,25 @@ from tests.forecasters import HalfTrend, card
 from tests.thorough import examples
 
 RULES = Rules(detector="residual", silent_min_s=20.0, limits=(Limits(limit_above=22.0),))
+MONITORS = (
+    Monitor("d0", "*", HalfTrend(card(n_step=6, horizon=5)), RULES),
+    Monitor("d1", "*", HalfTrend(), Rules(sensitivity=7.0, silent_min_s=20.0)),
+)
 MESSAGE = Message("t", b"1", 0.0, retained=False, mid=3)
 
 
 class Life:
     """One process: an engine, its counts and its ledger on a file."""
 
-    def __init__(self, file: Path | None, *, model: HalfTrend | None = None, enters: bool = True) -> None:
-        self.engine = Engine(model or HalfTrend(), RULES)
+    def __init__(
+        self,
+        file: Path | None,
+        *,
+        model: HalfTrend | None = None,
+        enters: bool = True,
+        monitors: Sequence[Monitor] = (),
+    ) -> None:
+        self.engine = Engine(model or HalfTrend(), RULES, monitors)
         self.telemetry = Telemetry(version="0", fleet=self.engine.fleet, max_devices=10)
         self.journal = None if file is None else Journal(file)
         self.guard = Guard(Complaints())
@@ -80,13 +91,18 @@ def parts(seed: int, n: int = 300, size: int = 25) -> list[list[Row]]:
     return [rows[i : i + size] for i in range(0, n, size)]
 
 
+@pytest.mark.parametrize("monitors", [(), MONITORS])
 @given(seed=st.integers(0, 1000), deaths=st.sets(st.integers(0, 11)), saves=st.sets(st.integers(0, 11)))
-@settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(8), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_lives_that_end_anywhere_are_as_one_to_the_bit(
-    tmp_path_factory: pytest.TempPathFactory, seed: int, deaths: set[int], saves: set[int]
+    tmp_path_factory: pytest.TempPathFactory,
+    monitors: Sequence[Monitor],
+    seed: int,
+    deaths: set[int],
+    saves: set[int],
 ) -> None:
     file = tmp_path_factory.mktemp("state") / "state.sqlite"
-    whole, life = Life(None), Life(file)
+    whole, life = Life(None, monitors=monitors), Life(file, monitors=monitors)
     for i, rows in enumerate(parts(seed)):
         whole.give(rows)
         life.give(rows)
@@ -94,9 +110,47 @@ def test_lives_that_end_anywhere_are_as_one_to_the_bit(
             life.ledger.save()
         if i in deaths:
             life.end()
-            life = Life(file)
+            life = Life(file, monitors=monitors)
     life.end()
-    assert Life(file).state() == whole.state()
+    assert Life(file, monitors=monitors).state() == whole.state()
+
+
+def test_entries_never_come_without_a_snapshot_that_says_of_which_features_they_are(tmp_path: Path) -> None:
+    life = Life(tmp_path / "state.sqlite")
+    life.give(parts(1)[0])
+    life.end()
+    pair = HalfTrend(card(features=("temperature", "humidity")))
+    after = Life(tmp_path / "state.sqlite", monitors=[Monitor("d1", "*", pair, RULES)])
+    assert after.ledger.renewed.series == []
+    assert after.ledger.forgotten == {SeriesKey("d1", "temperature")}
+    assert {key.device for key in after.engine.fleet().keys} == {"d0", "d2"}
+
+
+def test_readings_of_other_features_than_the_model_has_by_now_are_left_out(tmp_path: Path) -> None:
+    pair = HalfTrend(card(features=("temperature", "humidity")))
+    cut = parts(1)
+    for saved in (2, 12):
+        file = tmp_path / f"{saved}.sqlite"
+        life = Life(file)
+        for i, rows in enumerate(cut):
+            if i == saved:
+                life.ledger.save()
+            life.give(rows)
+        if saved == 12:
+            life.ledger.save()
+        life.end()
+        after = Life(file, monitors=[Monitor("d1", "*", pair, RULES)])
+        key = SeriesKey("d1", "temperature")
+        assert after.ledger.renewed.series == [(key, life.engine.fleet().keys.index(key))]
+        assert after.ledger.forgotten == ({key} if saved == 2 else set())
+        assert np.isnan(after.engine.course(key).last.value[0])  # type: ignore[union-attr]  # it is known
+        for mine in (key for key in life.engine.fleet().keys if key.device != "d1"):
+            now, before = after.engine.course(mine), life.engine.course(mine)
+            assert now is not None
+            assert before is not None
+            assert now.value.tobytes() == before.value.tobytes()
+            assert now.last.score.tobytes() == before.last.score.tobytes()
+        after.end()
 
 
 def test_ticks_are_among_what_is_repeated(tmp_path: Path) -> None:
@@ -184,14 +238,14 @@ def test_topics_that_are_wanted_no_more_are_known_after_a_restart(tmp_path: Path
 
 def test_a_file_that_fails_is_written_again_with_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "state"
+    folder.write_text("a file in place of the folder")
     life, whole = Life(folder / "state.sqlite"), Life(None)
     cut = parts(2)
     for one in (life, whole):
         one.give(cut[0])
     life.ledger.tend(300.0)
-    assert life.ledger.failing  # the folder is made by a snapshot alone
+    assert life.ledger.failing
     assert (life.ledger.standing, whole.ledger.standing) == ("failing", "")
-    folder.write_text("a file in place of the folder")
     monkeypatch.setattr(ledger, "RETRY_S", 0.0)
     for one in (life, whole):
         one.give(cut[1])
@@ -211,7 +265,7 @@ def test_a_snapshot_of_another_model_is_set_aside(tmp_path: Path) -> None:
     life = Life(tmp_path / "state.sqlite")
     life.give(parts(1)[0])
     life.ledger.close()
-    other = Life(tmp_path / "state.sqlite", model=HalfTrend(card(features=("humidity",))))
+    other = Life(tmp_path / "state.sqlite", model=HalfTrend(card(features=("temperature", "humidity"))))
     assert other.engine.fleet().keys == ()
     assert len(list(tmp_path.glob("*.unusable-*"))) == 1
 

@@ -23,19 +23,20 @@ from forewarn.core.alerts import (
     Severity,
 )
 from forewarn.core.engine import Engine
+from forewarn.core.patterns import Choice
 from forewarn.core.ports import Forecast
 from forewarn.core.readings import SeriesKey, SeriesState
 from forewarn.core.rules import Limits, Rules
 from forewarn.errors import PayloadError
 from forewarn.inputs.topics import checked_name
-from forewarn.messages import Outgoing, Phrasebook, sentence, span
+from forewarn.messages import ModelTold, Outgoing, Phrasebook, sentence, span
 from tests.core.streams import batch, stream
 from tests.forecasters import HalfTrend, card
 from tests.thorough import examples
 
 SCHEMAS = Path(__file__).parents[1] / "docs" / "schema"
 MODEL = {"name": "test", "version": "1", "sha256": "0" * 64}
-PHRASES = Phrasebook(root="forewarn/gw", model=MODEL, units={"humidity": "%"}, unit="°C")
+PHRASES = Phrasebook("forewarn/gw", Choice(ModelTold(MODEL, "°C")), {"humidity": "%"})
 LIMITS = Limits(low=-45.0, high=55.0, max_rate_per_s=3.0, limit_below=-15.0, limit_above=22.0)
 PLAIN = Rules(
     detector="residual",

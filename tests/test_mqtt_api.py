@@ -12,8 +12,9 @@ from forewarn.core.alerts import ABOUT, Alert, AlertRaised, Kind, Severity
 from forewarn.core.card import ModelCard
 from forewarn.core.readings import SeriesKey
 from forewarn.envelope import cloud_event
-from forewarn.inputs.decoder import Decoder, Reading
+from forewarn.inputs.decoder import Decoder
 from forewarn.inputs.dialect import Input
+from forewarn.inputs.feeds import Reading
 from forewarn.inputs.topics import TopicPattern
 from forewarn.messages import sentence
 from tests.forecasters import card

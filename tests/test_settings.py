@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from forewarn.core.readings import SeriesKey
 from forewarn.core.rules import Limits, Override, Rules, Threshold
 from forewarn.errors import SettingsError
-from forewarn.settings import AlertSettings, FaultSettings, LimitOverride, Loaded, Settings, effective, load
+from forewarn.settings import Loaded, Settings, effective, load
+from forewarn.settings.judging import AlertSettings, FaultSettings, LimitOverride
 from forewarn.wiring import inputs_of, topics_of
 
 SECRET = "hunter2"  # noqa: S105 - what must never be shown

@@ -44,7 +44,7 @@ def _sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, type[B
     )
     for key, field in model.model_fields.items():
         inner = _inner(field)
-        if inner is not None:
+        if inner is not None and not _is_row(field):
             dotted = f"{prefix.strip('[]')}.{key}".lstrip(".")
             yield from _sections(inner, f"[[{dotted}]]" if get_origin(field.annotation) is tuple else dotted)
 
@@ -54,11 +54,16 @@ def _inner(field: FieldInfo) -> type[BaseModel] | None:
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
+def _is_row(field: FieldInfo) -> bool:
+    """Whether a table is told of in one row, since it has the keys of another one."""
+    return field.description is not None and get_origin(field.annotation) is not tuple
+
+
 def _table(title: str, section: type[BaseModel]) -> str:
     rows = [
         f"| `{key}` | {_kind(field)} | {_default(field)} | {field.description} |\n"
         for key, field in section.model_fields.items()
-        if _inner(field) is None or get_origin(field.annotation) is tuple
+        if _inner(field) is None or get_origin(field.annotation) is tuple or _is_row(field)
     ]
     return f"\n## {title}\n\n{section.__doc__}\n\n| Key | Value | Default | Meaning |\n|---|---|---|---|\n" + "".join(
         rows
@@ -72,6 +77,8 @@ def _kind(field: FieldInfo) -> str:
         return " or ".join(f"`{json.dumps(value)}`" for value in kinds)
     if get_origin(field.annotation) is tuple:
         return "tables"
+    if _inner(field) is not None:
+        return "table"
     if get_origin(field.annotation) is dict:
         return "table of texts"
     names = {
@@ -98,7 +105,7 @@ def _bounds(field: FieldInfo) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "needed"
-    if field.default in (None, (), {}):
+    if field.default in (None, (), {}) or isinstance(field.default, BaseModel):
         return "none"
     return f"`{json.dumps(field.default)}`"
 

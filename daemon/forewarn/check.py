@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from forewarn.adapters.mqtt.client import MqttClient
-from forewarn.adapters.onnx_forecaster import load_model, resolve_model
 from forewarn.core.card import ModelCard
 from forewarn.errors import SettingsError
+from forewarn.monitors import Models, load_models
 from forewarn.settings import effective, load
-from forewarn.wiring import broker_of, overlaps, recorder_of, server_tls
+from forewarn.wiring import broker_of, inputs_of, overlaps, recording_of, server_tls
 
 
 def check(path: Path, *, connect: bool) -> Iterator[str]:
@@ -28,17 +28,27 @@ def check(path: Path, *, connect: bool) -> Iterator[str]:
     if not settings.inputs:
         raise SettingsError(f'{path}: inputs: at least one [[inputs]] with topic = "…" is needed')
     yield from (f"warning: {warning}" for warning in overlaps(settings))
-    forecaster = load_model(resolve_model(settings.model))
-    yield f"model: {forecaster.path}, golden sample agrees"
-    yield from (f"  {line}" for line in card_lines(forecaster.card, forecaster.sha256))
+    models = load_models(settings, inputs_of(settings.inputs))
+    for forecaster in models.every:
+        yield f"model: {forecaster.path}, golden sample agrees"
+        yield from (f"  {line}" for line in card_lines(forecaster.card, forecaster.sha256))
+    yield from _who_judges(models)
     broker = broker_of(settings.mqtt)
     if broker.tls is not None:
         broker.tls.context()
     server_tls(settings.metrics)
-    recorder_of(settings, forecaster.card)
+    recording_of(settings, models)
     if connect:
         with MqttClient(broker, client_id=f"forewarn-check-{settings.instance}"):
             yield f"broker: {settings.mqtt.host}:{settings.mqtt.port} lets us in"
+
+
+def _who_judges(models: Models) -> Iterator[str]:
+    """Which model judges what, where there is more than one answer."""
+    for pattern, forecaster, _ in models.monitors:
+        yield f"judged by {forecaster.path}: device {pattern.device}, metric {pattern.metric}"
+    if models.monitors:
+        yield f"judged by {models.rest.path}: all others"
 
 
 def card_lines(card: ModelCard, sha256: str) -> Iterator[str]:

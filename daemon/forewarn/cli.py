@@ -191,7 +191,11 @@ def _add_backtest(commands: Commands) -> None:
         help="judge history",
         description="Judge past readings with the daemon's own engine: which alerts would there have been?",
     )
-    parser.add_argument("--model", required=True, metavar="M", help="model file, or `starter` for the one that ships")
+    parser.add_argument(
+        "--model",
+        metavar="M",
+        help="model file, or `starter` for the one that ships (default: the one that judges these devices by --config)",
+    )
     group = add_source(parser)
     group.add_argument("--target", metavar="NAME", help="column to judge (default: the only one, or the model's)")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings whose thresholds are to be used")
@@ -216,16 +220,25 @@ def _backtest(args: argparse.Namespace) -> None:
     from forewarn.findings import hold_against  # noqa: PLC0415 - the same
     from forewarn.history import read_for  # noqa: PLC0415 - the same
     from forewarn.labels import read_labels  # noqa: PLC0415 - the same
+    from forewarn.monitors import load_models, of_file  # noqa: PLC0415 - the same
     from forewarn.report.page import render  # noqa: PLC0415 - the same
     from forewarn.report.plot import plot  # noqa: PLC0415 - the same
     from forewarn.report.used import used  # noqa: PLC0415 - the same
     from forewarn.settings import load  # noqa: PLC0415 - the same
 
     loaded = load(args.config)
+    history = None
+    if args.model is None:
+        models = load_models(loaded.settings)
+        history = read_for(source_of(args), models.simplest.card, **asked_of(args))
+        forecaster, settings = of_file(loaded.settings, models, history.device, history.target)
+        loaded = replace(loaded, settings=settings)
+    else:
+        forecaster = load_model(resolve_model(args.model))
     rules = _with_sensitivity(loaded.settings.rules(), args.sensitivity)
-    forecaster = load_model(resolve_model(args.model))
     card = forecaster.card
-    history = read_for(source_of(args), card, **asked_of(args))
+    if history is None or len(card.features) > 1:
+        history = read_for(source_of(args), card, **asked_of(args))
     windows = read_labels(args.labels, history) if args.labels else None
     unit = loaded.settings.units.get(history.target, card.unit)
     result = backtest(forecaster, rules, history, unit=unit, probation=args.probation, progress=True)

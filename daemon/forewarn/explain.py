@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from forewarn.adapters.onnx_forecaster import load_model, resolve_model
 from forewarn.errors import PayloadError
-from forewarn.inputs.decoder import Decoded, Reading
+from forewarn.inputs.decoder import Decoded
 from forewarn.inputs.dialect import Input, Presence, Request, Sample, Told
 from forewarn.inputs.dialects import DIALECTS
+from forewarn.inputs.feeds import Reading
+from forewarn.monitors import Models, load_models
 from forewarn.settings import Settings, load
 from forewarn.wiring import decoder_of, inputs_of
 
@@ -35,16 +36,16 @@ def explain(path: Path, topic: str, payload: bytes, *, retained: bool, now: floa
         ModelError: the model cannot be used.
     """
     settings = load(path).settings
-    card = load_model(resolve_model(settings.model)).card
-    yield False, _line("message", f"{topic!r}, {len(payload)} bytes: {_short(payload)}")
     inputs = inputs_of(settings.inputs)
+    models = load_models(settings, inputs)
+    yield False, _line("message", f"{topic!r}, {len(payload)} bytes: {_short(payload)}")
     yield from ((False, line) for line in _steps(inputs, topic, payload))
     try:
-        decoded = decoder_of(settings, card).decode(topic, payload, retained, now)
+        decoded = decoder_of(settings, models.rest.card, models.cards).decode(topic, payload, retained, now)
     except PayloadError as error:
         yield False, _line("rejected", str(error))
         return
-    yield from _outcome(settings, decoded)
+    yield from _outcome(settings, models, decoded)
 
 
 def _steps(inputs: Sequence[Input], topic: str, payload: bytes) -> Iterator[str]:
@@ -80,9 +81,11 @@ def _value(sample: Sample) -> str:
     return f"{_short(repr(sample.value))} {sample.unit}".rstrip()
 
 
-def _outcome(settings: Settings, decoded: Decoded) -> Iterator[tuple[bool, str]]:
+def _outcome(settings: Settings, models: Models, decoded: Decoded) -> Iterator[tuple[bool, str]]:
     for reading in decoded.readings:
         yield True, _line("reading", _judged(settings, reading))
+        if models.monitors:
+            yield False, _line("judged by", str(models.of(reading.key).path))
     yield from ((False, _line("rejected", str(error))) for error in decoded.rejected)
     if not decoded.readings and not decoded.rejected:
         metrics = "no reading by design, or no metric that `metrics` of the input asks for"

@@ -10,7 +10,7 @@ import ssl
 
 from forewarn.errors import ForewarnError, SettingsError
 from forewarn.pem import present
-from forewarn.settings import MetricsSettings
+from forewarn.settings.daemon import MetricsSettings
 
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a daemon may listen on
 

@@ -106,12 +106,13 @@ class Discovery:
         found = dict(gone)
         for metric in self._known[device]:
             found |= components(phrases, SeriesKey(device, metric))
+        models = [phrases.model_of(SeriesKey(device, metric)) for metric in self._known[device]]
         body = {
             "dev": {
                 "ids": [_unique(phrases, device)],
                 "name": device,
                 "mf": "forewarn",
-                "mdl": f"{phrases.model['name']} {phrases.model['version']}",
+                "mdl": " and ".join(dict.fromkeys(f"{model['name']} {model['version']}" for model in models)),
             },
             "o": {"name": "forewarn", "sw": self._version},
             "avty": [_daemon(phrases)],

@@ -18,8 +18,9 @@ from forewarn.adapters.telemetry import Telemetry
 from forewarn.core.readings import Batch, Rejection, SeriesKey
 from forewarn.errors import PayloadError
 from forewarn.inbox import Message
-from forewarn.inputs.decoder import Decoder, Reading
+from forewarn.inputs.decoder import Decoder
 from forewarn.inputs.dialect import Presence, Request
+from forewarn.inputs.feeds import Reading
 from forewarn.logs import REPORT, Complaints
 
 
@@ -38,7 +39,7 @@ class Taken(NamedTuple):
 
 
 class Intake:
-    """Reads messages for one model."""
+    """Reads messages for the models of a daemon."""
 
     def __init__(
         self,
@@ -55,7 +56,7 @@ class Intake:
             decoder: of the messages.
             telemetry: counts.
             complaints: logs.
-            n_feature: of the model.
+            n_feature: of the model that has the most.
             restamp_after_s: seconds that a reading's time may be ahead of its arrival before that becomes its time;
                 None leaves it.
         """
@@ -96,7 +97,11 @@ class Intake:
                 at.append(arrived_at if own_time is None else own_time)
                 received_at.append(arrived_at)
                 values.append(row)
-        shape = (len(keys), self._n_feature)
+        n_feature = self._n_feature
+        if n_feature > 1:  # models of fewer features may be among them
+            zeros = (0.0,) * n_feature
+            values = [row if len(row) == n_feature else (*row, *zeros[len(row) :]) for row in values]
+        shape = (len(keys), n_feature)
         batch = Batch(
             keys,
             np.array(at, np.float64),

@@ -5,6 +5,7 @@ Rules that hold here:
 - One `enter` is one transaction: the readings, the alerts that they raised, the receipts of the messages. Only then is
   a message acknowledged (by the link, a turn later) and an alert published (from the outbox).
 - After a restart the engine is that of the last snapshot, given the entries since. What it says then was told before.
+  Entries never come without a snapshot: it says of which features the readings in them are.
 - Where nothing can be written, the daemon goes on in memory and tries again every `RETRY_S` with everything it has.
 """
 
@@ -12,13 +13,18 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, Literal
+
+import numpy as np
 
 from forewarn.adapters.journal import Entry, Journal, Recovered
 from forewarn.adapters.telemetry import Telemetry
 from forewarn.core import records
 from forewarn.core.alerts import Event
-from forewarn.core.engine import Engine
+from forewarn.core.engine import Engine, Renewed
+from forewarn.core.group import alike
+from forewarn.core.readings import Batch, SeriesKey
 from forewarn.core.snapshot import Snapshot
 from forewarn.guard import Guard
 from forewarn.inbox import Message
@@ -40,6 +46,8 @@ class Ledger:
         receipts: of the messages that were worked on.
         seen_at: the latest arrival that was recovered, UTC epoch seconds; 0 for none.
         enters: whether each step is written.
+        renewed: the recovered series that begin anew.
+        forgotten: series that came or went on after the snapshot with a model of other features.
     """
 
     def __init__(
@@ -65,13 +73,17 @@ class Ledger:
         self.outbox = Outbox(max_letters)
         self.receipts = Receipts()
         self.seen_at = 0.0
+        self.renewed, self.forgotten = Renewed((), ()), set[SeriesKey]()
         self._journal, self._engine, self._telemetry, self._guard = journal, engine, telemetry, guard
         self.enters = enters and journal is not None
         self._topics: list[str] = []
+        self._has_snapshot = False
         self._saved_at = time.monotonic()
         self._most_bytes = MOST_ENTRIES_BYTES
         if journal is not None:
             self._recover(journal)
+            if self.enters and not self._has_snapshot and not self.failing:
+                self.save()
 
     @property
     def failing(self) -> bool:
@@ -89,9 +101,10 @@ class Ledger:
         found = journal.recover()
         blank, counted = self._engine.snapshot(), self._telemetry.counts()
         try:
-            if found.snapshot is not None:
-                self._engine.restore(Snapshot.from_bytes(found.snapshot))
-            steps = [records.read(entry.record) for entry in found.entries]
+            before = None if found.snapshot is None else Snapshot.from_bytes(found.snapshot)
+            if before is not None:
+                self.renewed = self._engine.restore(before)
+            steps = self._usable(before, [records.read(entry.record) for entry in found.entries])
             self._take_counts(json.loads(found.counts))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             journal.set_aside(str(error))
@@ -99,12 +112,29 @@ class Ledger:
             self._telemetry.take_counts(counted)
             self.receipts.forget()
             self._topics = []
+            self.renewed, self.forgotten = Renewed((), ()), set()
             return
+        self._has_snapshot = before is not None
         self._resume()
         self._repeat(steps, found)
         if found.snapshot is not None or steps:
             n = len(self._engine.fleet().keys)
             log.info("restored %d series from %s, %d steps since its snapshot", n, journal.path, len(steps))
+
+    def _usable(self, before: Snapshot | None, steps: Sequence[records.Step]) -> list[records.Step]:
+        """The steps without the readings that are of other features than the model that judges their series by now."""
+
+        @cache
+        def same(series: SeriesKey) -> bool:
+            return before is None or alike(before.features_of(series), self._engine.card_of(series).features)
+
+        def usable(step: records.Step) -> records.Step:
+            if not isinstance(step, Batch) or all(map(same, step.keys)):
+                return step
+            self.forgotten.update(key for key in step.keys if not same(key))
+            return step.some(np.array([same(key) for key in step.keys], np.bool_))
+
+        return [usable(step) for step in steps]
 
     def _take_counts(self, counts: dict[str, Any]) -> None:
         self.receipts.add(bytes.fromhex(counts.get("receipts", "")))
@@ -140,9 +170,15 @@ class Ledger:
         self._topics = list(topics)
         return unwanted
 
-    def swap(self, engine: Engine) -> None:
-        """Go on with an engine that was given the state of the last one; the entries so far belong to that."""
+    def swap(self, engine: Engine, outgoing: Iterable[Outgoing] = ()) -> None:
+        """Go on with an engine that was given the state of the last one; the entries so far belong to that.
+
+        Args:
+            engine: to go on with.
+            outgoing: what is to be told of the change.
+        """
         self._engine = engine
+        self.outbox.add(outgoing)
         self.save()
 
     # -- while running ----------------------------------------------------------------------------------------------

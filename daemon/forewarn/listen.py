@@ -9,7 +9,7 @@ from tqdm import tqdm
 from forewarn.adapters.mqtt.client import MqttClient
 from forewarn.discover import Listener, propose, settings
 from forewarn.errors import DataError
-from forewarn.settings import MqttSettings
+from forewarn.settings.daemon import MqttSettings
 from forewarn.wiring import broker_of
 
 _TURN_S = 0.25

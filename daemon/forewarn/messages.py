@@ -7,13 +7,14 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.core.alerts import Alert, AlertChange, AlertCleared, AlertRaised, AlertUpdated, Kind
 from forewarn.core.deviations import STREAMS
+from forewarn.core.patterns import Choice
 from forewarn.core.readings import Batch, Fleet, Floats, SeriesKey, SeriesState, status_name
 from forewarn.core.verdicts import Verdicts
 from forewarn.envelope import cloud_event
@@ -35,27 +36,42 @@ class Outgoing:
     retain: bool = False
 
 
+class ModelTold(NamedTuple):
+    """What is told of a model.
+
+    Attributes:
+        document: its name, version and sha256.
+        unit: of its target.
+    """
+
+    document: Mapping[str, str]
+    unit: str
+
+
 @dataclass(frozen=True, slots=True)
 class Phrasebook:
     """Makes the messages of one daemon.
 
     Attributes:
         root: the topics' first levels, `forewarn/<instance>`.
-        model: name, version and sha256 of the model, as every alert repeats them.
-        units: of the metrics, by name.
-        unit: of every other metric.
+        models: by series, as every alert repeats them.
+        units: of the metrics, by name; that of every other one is the model's.
         cloudevents: whether an alert is told in a CloudEvents envelope.
     """
 
     root: str
-    model: Mapping[str, str]
+    models: Choice[ModelTold]
     units: Mapping[str, str]
-    unit: str
     cloudevents: bool = False
 
     def unit_of(self, series: SeriesKey) -> str:
         """The unit of a series' readings, "" where it is not known."""
-        return self.units.get(series.metric, self.unit)
+        unit = self.units.get(series.metric)
+        return self.models.of(series).unit if unit is None else unit
+
+    def model_of(self, series: SeriesKey) -> Mapping[str, str]:
+        """Name, version and sha256 of the model that judges a series."""
+        return self.models.of(series).document
 
     def sentence(self, change: AlertChange) -> str:
         """What a person is told of an alert."""
@@ -110,7 +126,7 @@ class Phrasebook:
             "usual": alert.usual,
             "since_at": alert.since_at,
             "once_in_months": alert.once_in_months,
-            "model": dict(self.model),
+            "model": dict(self.model_of(alert.series)),
             "sentence": self.sentence(change),
         }
         return Outgoing(
@@ -119,7 +135,7 @@ class Phrasebook:
 
     def state(self, fleet: Fleet, row: int, alerts: list[Alert]) -> Outgoing:
         """What a series is doing now, retained."""
-        series = fleet.keys[row]
+        series, horizon = fleet.keys[row], int(fleet.horizon[row])
         body = {
             "schema": STATE_SCHEMA,
             "device": series.device,
@@ -127,9 +143,9 @@ class Phrasebook:
             "unit": self.unit_of(series),
             "state": SeriesState(fleet.state[row]).name.lower(),
             **{name: _number(getattr(fleet, name)[row]) for name in _MEASURES},
-            "path": _numbers(fleet.forecast[row]),
-            "path_80": _numbers(fleet.half_width[row, 0]),
-            "path_95": _numbers(fleet.half_width[row, 1]),
+            "path": _numbers(fleet.forecast[row, :horizon]),
+            "path_80": _numbers(fleet.half_width[row, 0, :horizon]),
+            "path_95": _numbers(fleet.half_width[row, 1, :horizon]),
             "at": _number(fleet.at[row]),
             "received_at": _number(fleet.received_at[row]),
             "alerts": [

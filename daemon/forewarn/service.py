@@ -19,14 +19,12 @@ from typing import TypeVar
 import numpy as np
 
 from forewarn import __version__
-from forewarn.adapters.http import HttpServer
-from forewarn.adapters.http_request import Answer, Query, Route, Stream
 from forewarn.adapters.mqtt.link import LastWill, MqttLink, Session
 from forewarn.adapters.systemd import Notifier
 from forewarn.adapters.telemetry import Telemetry
 from forewarn.core.alerts import Event, SeriesEvicted
 from forewarn.core.engine import Engine
-from forewarn.core.readings import Batch, Fleet, Outcome, SeriesKey, SeriesState, Slots, status_name
+from forewarn.core.readings import Batch, Outcome, Slots, status_name
 from forewarn.core.records import Lost, Step, Tick
 from forewarn.core.verdicts import Verdicts
 from forewarn.errors import ForewarnError
@@ -36,10 +34,12 @@ from forewarn.intake import Intake
 from forewarn.ledger import Ledger
 from forewarn.logs import Complaints, repeats
 from forewarn.messages import Outgoing
+from forewarn.monitors import signature
+from forewarn.news import News
 from forewarn.outbox import UNDER_WAY
-from forewarn.page.changes import Changes
 from forewarn.page.health import Health, Rate
 from forewarn.page.site import Site
+from forewarn.port import open_port
 from forewarn.settings import Settings
 from forewarn.states import StateFeed
 from forewarn.steady_clock import SteadyClock
@@ -47,14 +47,12 @@ from forewarn.wiring import (
     FIXED,
     Parts,
     alert_properties,
-    auth_of,
     broker_of,
     discovery_of,
     journal_of,
-    model_signature,
+    model_told,
     overlaps,
     parts_of,
-    server_tls,
     topics_of,
 )
 
@@ -66,7 +64,6 @@ _IDLE_S = 1.0  # the longest wait for the network, and so the pulse of everythin
 _STALLED_S = 10.0  # without a turn of the loop for so long, /healthz says no
 _STARTING_S = 60.0  # what systemd is asked for again and again while the broker has never been there
 _MOST_AHEAD_S = 86_400.0  # how far the last arrival of before the start may be ahead of the clock
-_DEVICES_AT_ONCE = 50  # that Home Assistant is told of at each pulse, so that a large fleet floods nobody
 _STOP_S = 3.0  # for the last messages to be acknowledged at a stop
 
 
@@ -89,13 +86,14 @@ class Daemon:
         self._lock = threading.Lock()
         fleet = partial(self._look, Engine.fleet)
         self._telemetry = Telemetry(version=__version__, fleet=fleet, max_devices=settings.metrics.max_devices)
-        self._changes, self._rate = Changes(), Rate()
+        self._rate = Rate()
         self._complaints = Complaints()
         self._guard = Guard(self._complaints)
-        self._discovery = discovery_of(settings)
-        self._take(settings, parts_of(settings, self._telemetry.inferred))
-        self._model_file = self._model_file_next = model_signature(settings)
-        self._feed = StateFeed(settings.publish.state_interval_s)
+        parts = parts_of(settings, self._telemetry.inferred)
+        feed, discovery = StateFeed(settings.publish.state_interval_s), discovery_of(settings)
+        self._news = News(parts.phrases, feed, discovery, self._telemetry, self._complaints, self._guard)
+        self._take(settings, parts)
+        self._model_files = self._model_files_next = signature(settings)
         self._clock = SteadyClock()
         enters = settings.state.durability != "none"
         self._ledger = Ledger(
@@ -107,10 +105,14 @@ class Daemon:
             max_letters=settings.limits.max_queue,
         )
         self._clock.at_least(min(self._ledger.seen_at, time.time() + _MOST_AHEAD_S))
-        self._n_series = 0
-        self._resume(self._engine.fleet())
+        fleet_now = self._engine.fleet()
+        self._n_series = len(fleet_now.keys)
+        self._news.resume(fleet_now)
+        if self._ledger.renewed.series or self._ledger.forgotten:
+            outgoing = self._news.of_renewed(self._ledger.renewed, self._ledger.forgotten)
+            self._ledger.swap(self._engine, outgoing)
         topics = topics_of(settings)
-        offline = self._phrases.status(online=False)
+        offline = self._news.phrases.status(online=False)
         self._link = MqttLink(
             broker_of(settings.mqtt),
             client_id=settings.mqtt.client_id or f"forewarn-{settings.instance}",
@@ -128,7 +130,10 @@ class Daemon:
         self._connected = False
         self._listening_since = self._clock.now()
         self._started_at = self._turned_at = self._told_at = time.monotonic()
-        self._http = self._open_port()
+        site = Site(self._look, self._health, lambda: self._news.phrases, self._news.changes)
+        self._http = open_port(
+            settings.metrics, self._telemetry, site, unhealthy=self._unhealthy, unready=self._unready
+        )
 
     # -- the loop ---------------------------------------------------------------------------------------------------
 
@@ -155,15 +160,15 @@ class Daemon:
         self._link.wake()
 
     def reload(self, _number: int = 0, _frame: FrameType | None = None) -> None:
-        """Take up changed settings and the model file, after the batch at hand. May be called from a signal handler."""
+        """Take up changed settings and model files, after the batch at hand. May be called from a signal handler."""
         self._reloading = True
         self._link.wake()
 
     def _reload(self) -> None:
-        """Go on with the settings and the model as they are now, or, where these cannot be used, as before."""
+        """Go on with the settings and the models as they are now, or, where these cannot be used, as before."""
         self._reloading = False
         self._notifier.reloading()
-        self._model_file = model_signature(self._settings)
+        self._model_files = signature(self._settings)
         try:
             given = self._reread()
             fixed = [name for name in FIXED if getattr(given, name) != getattr(self._settings, name)]
@@ -172,56 +177,53 @@ class Daemon:
                 fixed.append("inputs")
                 settings = settings.model_copy(update={"inputs": self._settings.inputs})
             parts = parts_of(settings, self._telemetry.inferred)
-            parts.engine.restore(self._engine.snapshot())
+            renewed = parts.engine.restore(self._engine.snapshot())
         except (ForewarnError, ValueError) as error:
             log.error("reload refused, going on as before: %s", error)  # noqa: TRY400 - for the operator
             self._telemetry.reloaded(taken=False)
         else:
             self._settings = settings
-            self._recorder.close()
+            self._recording.close()
             self._take(settings, parts)
-            self._ledger.swap(parts.engine)
-            self._model_file = self._model_file_next = model_signature(settings)
+            self._ledger.swap(parts.engine, self._news.of_renewed(renewed))
+            self._model_files = self._model_files_next = signature(settings)
             self._telemetry.reloaded(taken=True)
             later = f"; of {', '.join(fixed)} the changes count from the next start on" if fixed else ""
-            card = parts.forecaster.card
-            log.info("reloaded: model %s %s, %d series go on%s", card.name, card.version, self._n_series, later)
+            models = ", ".join(f"{one.card.name} {one.card.version}" for one in parts.models.every)
+            n_anew = len(renewed.series)
+            anew = f", {n_anew} begin anew" if n_anew else ""
+            log.info("reloaded: model %s, %d series go on%s%s", models, self._n_series - n_anew, anew, later)
         self._notifier.reloaded()
 
     def _take(self, settings: Settings, parts: Parts) -> None:
         """Judge with these from now on."""
         with self._lock:
             self._engine = parts.engine
-        card, limits = parts.forecaster.card, settings.limits
-        self._phrases, self._alert_properties = parts.phrases, alert_properties(settings)
+        limits, models = settings.limits, parts.models.every
+        self._models = [model_told(one).document for one in models]
+        self._news.take(parts.phrases)
+        self._alert_properties = alert_properties(settings)
         self._intake = Intake(
             parts.decoder,
             self._telemetry,
             self._complaints,
-            n_feature=len(card.features),
+            n_feature=max(len(one.card.features) for one in models),
             restamp_after_s=limits.max_future_s if limits.future == "restamp" else None,
         )
-        self._telemetry.model_loaded(card, parts.forecaster.sha256)
-        self._recorder = parts.recorder
+        self._telemetry.models_loaded((one.card, one.sha256) for one in models)
+        self._recording = parts.recording
         for warning in overlaps(settings):
             log.warning("%s", warning)
-        self._discovery.renew()
 
-    def _resume(self, fleet: Fleet) -> None:
-        """Go on with the series of before a restart, whose states are on the broker."""
-        self._n_series = len(fleet.keys)
-        self._feed.resume(fleet.slot, fleet.state)
-        self._announce(fleet.keys[row] for row in np.flatnonzero(fleet.state != SeriesState.WARMING_UP))
-
-    def _watch_model(self) -> None:
-        """Reload once the model file has changed and stays as it is."""
-        now = model_signature(self._settings)
-        if now is not None and now not in (self._model_file, None) and now == self._model_file_next:
+    def _watch_models(self) -> None:
+        """Reload once a model file has changed and all stay as they are."""
+        now = signature(self._settings)
+        if None not in now and now != self._model_files and now == self._model_files_next:
             self._reloading = True
-        self._model_file_next = now
+        self._model_files_next = now
 
     def _work(self, messages: Sequence[Message]) -> None:
-        messages = self._discovery.without_births(messages)
+        messages = self._news.without_births(messages)
         fresh = [message for message in messages if not self._ledger.receipts.has(message)]
         self._telemetry.redelivered(len(messages) - len(fresh))
         batch, departures, requests = self._intake.take(fresh)
@@ -240,20 +242,21 @@ class Daemon:
                 events += self._guard.lost(self._engine, Lost(departures))
         if steps:
             self._enter(steps, fresh, events, verdicts.slot[verdicts.outcome <= Outcome.WARMING_UP])
-            self._publish_forecasts(batch, verdicts)
+            if self._settings.publish.forecast:
+                self._publish(self._news.forecasts(self._engine, batch, verdicts))
 
     def _judge(self, batch: Batch) -> Verdicts:
         with self._lock:
             verdicts = self._guard.ingest(self._engine, batch)
         self._n_series = max(self._n_series, int(verdicts.slot.max()) + 1)  # slots are given out in order
         self._telemetry.ingested(verdicts, self._clock.now() - batch.received_at)
-        self._recorder.write(batch, verdicts)
+        self._recording.write(batch, verdicts)
         self._log_rejections(batch, verdicts)
         return verdicts
 
     def _enter(self, steps: Sequence[Step], messages: Sequence[Message], events: Sequence[Event], moved: Slots) -> None:
         """Enter what the engine was given, all of it or nothing, then tell what came of it."""
-        self._ledger.enter(steps, messages, self._told(events))
+        self._ledger.enter(steps, messages, self._news.of_events(events))
         self._send_letters()
         told = np.array([e.alert.slot for e in events if not isinstance(e, SeriesEvicted)], np.int64)
         self._publish_states(np.union1d(moved, told))
@@ -266,9 +269,8 @@ class Daemon:
         self._telemetry.connected(connected)
         if connected:
             self._listening_since = self._clock.now()
-            self._feed.forget()
-            self._publish([self._phrases.status(online=True)])
-            self._discovery.renew()
+            self._news.connected()
+            self._publish([self._news.phrases.status(online=True)])
             self._notifier.ready()
         self._notifier.status(self._status())
 
@@ -300,7 +302,7 @@ class Daemon:
             self._notifier.status(self._status())
             self._find_silent()
             self._tell_home_assistant()
-            self._watch_model()
+            self._watch_models()
             self._ledger.tend(self._settings.state.save_every_s)
 
     def _find_silent(self) -> None:
@@ -314,29 +316,6 @@ class Daemon:
             self._enter([step], (), events, np.zeros(0, np.int64))
 
     # -- telling ----------------------------------------------------------------------------------------------------
-
-    def _told(self, events: Iterable[Event]) -> list[Outgoing]:
-        """What must reach the subscribers of these events."""
-        outgoing = []
-        for event in events:
-            self._telemetry.event(event)
-            if isinstance(event, SeriesEvicted):
-                outgoing += self._discovery.remove(self._phrases, event.series)
-                if self._feed.reset(event.slot):
-                    outgoing.append(self._phrases.no_state(event.series))
-                self._complaints.add("evicted", f"{event.series.device!r} gave its slot to a new series")
-                continue
-            alert = event.alert
-            self._feed.renew(alert.slot)
-            message = self._guard.attempt("telling an alert", self._phrases.alert, event)
-            if message is None:
-                continue
-            outgoing.append(message)
-            sentence = self._phrases.sentence(event)
-            self._changes.add(event, sentence)
-            told = {"alert": alert.id, "kind": alert.kind, "device": alert.series.device, "metric": alert.series.metric}
-            log.info("%s %s: %s", alert.kind, alert.id, sentence, extra=told)
-        return outgoing
 
     def _send_letters(self) -> None:
         """Hand over what is due of the outbox. A letter that is not retained is an alert."""
@@ -355,36 +334,15 @@ class Daemon:
             n += 1
         self._telemetry.published(n)
 
-    def _publish_forecasts(self, batch: Batch, verdicts: Verdicts) -> None:
-        if not self._settings.publish.forecast:
-            return
-        target = self._engine.card.target_index
-        told = range(len(batch)) if batch.seed is None else np.flatnonzero(~batch.seed).tolist()
-        attempt, phrase = self._guard.attempt, self._phrases.forecast
-        self._publish(attempt("telling a forecast", phrase, batch, target, verdicts, row) for row in told)
-
     def _publish_states(self, slots: Slots) -> None:
-        if not self._connected or not len(slots):
-            return
-        due = self._feed.due(slots, self._engine.state(slots), time.monotonic())
-        if len(due):
-            fleet = self._engine.fleet(due)
-            told = enumerate(due.tolist())
-            attempt, phrase, alerts = self._guard.attempt, self._phrases.state, self._engine.alerts
-            self._publish(attempt("telling a state", phrase, fleet, row, alerts(slot)) for row, slot in told)
-            self._announce(fleet.keys)
-
-    def _announce(self, keys: Iterable[SeriesKey]) -> None:
-        """Have Home Assistant told of the series among these that it does not know; their states are published."""
-        for key in keys:
-            if not self._discovery.add(key):
-                self._complaints.add("homeassistant", f"no room for {key.device!r}: see homeassistant.max_series")
+        if self._connected and len(slots):
+            self._publish(self._news.states(self._engine, slots, time.monotonic()))
 
     def _tell_home_assistant(self) -> None:
         """Some of the devices that are due, after what waits: what is removed must not come after what is new."""
         waits = self._ledger.outbox.n_unsent or self._link.unacknowledged > UNDER_WAY
         if self._connected and not waits:
-            self._publish(self._discovery.due(self._phrases, _DEVICES_AT_ONCE))
+            self._publish(self._news.devices())
 
     def _publish(self, outgoing: Iterable[Outgoing | None]) -> None:
         n = 0
@@ -414,28 +372,6 @@ class Daemon:
             return None
         return Session(settings.mqtt.session_expiry_s, unwanted, self._ledger.receipts.forget)
 
-    def _open_port(self) -> HttpServer | None:
-        metrics = self._settings.metrics
-        if not metrics.enabled:
-            return None
-        routes: dict[str, Route] = {"/metrics": self._metrics, "/healthz": self._healthz, "/readyz": self._readyz}
-        streams: dict[str, Stream] = {}
-        if metrics.page:
-            site = Site(self._look, self._health, lambda: self._phrases, self._changes)
-            routes, streams = {**site.routes(), **routes}, site.streams()
-        tls, auth = server_tls(metrics), auth_of(metrics)
-        server = HttpServer(
-            metrics.host, metrics.port, routes, streams=streams, tls=tls, auth=auth, told_to_all=["/healthz"]
-        )
-        log.info("metrics on %s/metrics%s", server.url, f", page on {server.url}/" if metrics.page else "")
-        if not server.is_loopback and not (tls and (auth or metrics.client_ca_file)):
-            log.warning(
-                "whoever reaches metrics.host %s reads names and values of all sensors: TLS and a password, or a "
-                "network that only Prometheus is in, would stop him; see SECURITY.md",
-                metrics.host,
-            )
-        return server
-
     def _health(self) -> Health:
         tallies = self._telemetry.tallies()
         return Health(
@@ -443,7 +379,7 @@ class Daemon:
             instance=self._settings.instance,
             version=__version__,
             up_s=time.monotonic() - self._started_at,
-            model=self._phrases.model,
+            models=self._models,
             broker=str(self._link.broker),
             connected=self._connected,
             readings_per_s=self._rate.per_s,
@@ -454,33 +390,25 @@ class Daemon:
             active_alerts=self._telemetry.active_alerts,
         )
 
-    def _metrics(self, _: Query) -> Answer:
-        body, content_type = self._telemetry.exposition()
-        return Answer(200, content_type, body)
-
-    def _healthz(self, _: Query) -> Answer:
+    def _unhealthy(self) -> str:
         stalled_s = time.monotonic() - self._turned_at
-        return _line(stalled_s < _STALLED_S, "ok", f"the loop has stood still for {stalled_s:.0f} s")
+        return "" if stalled_s < _STALLED_S else f"the loop has stood still for {stalled_s:.0f} s"
 
-    def _readyz(self, _: Query) -> Answer:
+    def _unready(self) -> str:
         if self._ledger.failing:
-            return _line(False, "", "the state file cannot be written: see the log")  # noqa: FBT003 - not good
-        return _line(self._connected, "ok", f"not connected to {self._link.broker}")
+            return "the state file cannot be written: see the log"
+        return "" if self._connected else f"not connected to {self._link.broker}"
 
     def _close(self) -> None:
         self._notifier.stopping()
         if self._connected:
-            self._publish([self._phrases.status(online=False)])
+            self._publish([self._news.phrases.status(online=False)])
         if not self._link.close(_STOP_S):
             log.warning("%d messages were not acknowledged by the broker", self._link.unacknowledged)
         self._ledger.outbox.acknowledged(self._link.take_acknowledged())
         self._ledger.close()
-        self._recorder.close()
+        self._recording.close()
         self._complaints.flush()
         if self._http is not None:
             self._http.close()
         log.info("stopped")
-
-
-def _line(good: bool, fine: str, trouble: str) -> Answer:
-    return Answer(200 if good else 503, "text/plain; charset=utf-8", f"{fine if good else trouble}\n".encode())

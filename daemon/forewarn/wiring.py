@@ -1,7 +1,7 @@
 """From settings to the parts of a daemon: what depends on them and on the model, made anew when either changes."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +11,11 @@ from forewarn.adapters.http_access import BasicAuth, ServerFiles, ServerTls
 from forewarn.adapters.journal import Journal
 from forewarn.adapters.mqtt.session import Broker
 from forewarn.adapters.mqtt.tls import Tls
-from forewarn.adapters.onnx_forecaster import OnnxForecaster, load_model, resolve_model
+from forewarn.adapters.onnx_forecaster import OnnxForecaster
 from forewarn.adapters.recorder import Conversion, Recorder
 from forewarn.core.card import ModelCard
 from forewarn.core.engine import Engine
+from forewarn.core.patterns import SeriesPattern
 from forewarn.envelope import AlertProperties
 from forewarn.errors import SettingsError
 from forewarn.homeassistant import Discovery
@@ -22,9 +23,13 @@ from forewarn.inputs.decoder import Decoder
 from forewarn.inputs.dialect import Input
 from forewarn.inputs.dialects import DIALECTS
 from forewarn.inputs.topics import TopicPattern
-from forewarn.messages import Phrasebook
+from forewarn.messages import ModelTold, Phrasebook
+from forewarn.monitors import Models, load_models
 from forewarn.passwords import PasswordHash
-from forewarn.settings import InputSettings, MetricsSettings, MqttSettings, Settings
+from forewarn.recording import Recording
+from forewarn.settings import Settings
+from forewarn.settings.daemon import MetricsSettings, MqttSettings
+from forewarn.settings.inputs import InputSettings
 
 FIXED = ("instance", "mqtt", "homeassistant", "metrics", "state", "limits", "logging")
 """Settings that count from the next start on."""
@@ -32,17 +37,17 @@ FIXED = ("instance", "mqtt", "homeassistant", "metrics", "state", "limits", "log
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What judges, with one model and one set of rules."""
+    """What judges, and what depends on the models."""
 
-    forecaster: OnnxForecaster
+    models: Models
     engine: Engine
     decoder: Decoder
     phrases: Phrasebook
-    recorder: Recorder
+    recording: Recording
 
 
 def parts_of(settings: Settings, observe: Callable[[int, float], None]) -> Parts:
-    """Load the model and make everything that goes with it.
+    """Load the models and make everything that goes with them.
 
     Args:
         settings: of the daemon.
@@ -50,22 +55,24 @@ def parts_of(settings: Settings, observe: Callable[[int, float], None]) -> Parts
 
     Raises:
         SettingsError: where it cannot run with these settings.
-        ModelError: where the model cannot be used.
+        ModelError: where a model cannot be used.
     """
     if not settings.inputs:
         raise SettingsError('inputs: at least one [[inputs]] with topic = "…" is needed')
-    forecaster = load_model(resolve_model(settings.model), observe=observe)
+    models = load_models(settings, inputs_of(settings.inputs), observe=observe)
     return Parts(
-        forecaster,
-        Engine(forecaster, settings.rules()),
-        decoder_of(settings, forecaster.card),
-        _phrasebook(settings, forecaster),
-        recorder_of(settings, forecaster.card),
+        models,
+        models.engine(),
+        decoder_of(settings, models.rest.card, models.cards),
+        _phrasebook(settings, models),
+        recording_of(settings, models),
     )
 
 
-def decoder_of(settings: Settings, card: ModelCard) -> Decoder:
-    """What reads the messages of the inputs, for one model."""
+def decoder_of(
+    settings: Settings, card: ModelCard, monitors: Sequence[tuple[SeriesPattern, ModelCard]] = ()
+) -> Decoder:
+    """What reads the messages of the inputs, for the model of all series and those of some."""
     limits = settings.limits
     return Decoder(
         inputs_of(settings.inputs),
@@ -75,6 +82,7 @@ def decoder_of(settings: Settings, card: ModelCard) -> Decoder:
         units=settings.units,
         hold_s=limits.hold_s,
         max_devices=limits.max_devices,
+        monitors=monitors,
     )
 
 
@@ -93,15 +101,6 @@ def overlaps(settings: Settings) -> list[str]:
         for one in settings.inputs
         if TopicPattern(one.topic).reaches_below(prefix)
     ]
-
-
-def model_signature(settings: Settings) -> tuple[int, int, int] | None:
-    """What tells one model file from another without reading it; None where there is none."""
-    try:
-        found = resolve_model(settings.model).stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def broker_of(settings: MqttSettings) -> Broker:
@@ -167,18 +166,22 @@ def _path(dotted: str | None) -> tuple[str, ...] | None:
     return tuple(dotted.split(".")) if dotted else None
 
 
-def _phrasebook(settings: Settings, forecaster: OnnxForecaster) -> Phrasebook:
-    card = forecaster.card
+def _phrasebook(settings: Settings, models: Models) -> Phrasebook:
     return Phrasebook(
         root=f"{settings.publish.prefix}/{settings.instance}",
-        model={"name": card.name, "version": card.version, "sha256": forecaster.sha256},
+        models=models.choice(model_told),
         units=settings.units,
-        unit=card.unit,
         cloudevents=settings.publish.format == "cloudevents",
     )
 
 
-def recorder_of(settings: Settings, card: ModelCard) -> Recorder:
+def model_told(model: OnnxForecaster) -> ModelTold:
+    """What is told of a model."""
+    card = model.card
+    return ModelTold({"name": card.name, "version": card.version, "sha256": model.sha256}, card.unit)
+
+
+def recording_of(settings: Settings, models: Models) -> Recording:
     """What keeps readings as files.
 
     Raises:
@@ -189,8 +192,12 @@ def recorder_of(settings: Settings, card: ModelCard) -> Recorder:
     if record.folder is not None and record.format == "parquet":
         parquet.check_installed("record.format")
         conversion = Conversion(parquet.SUFFIX, parquet.from_csv)
-    features = tuple(feature.name for feature in card.features)
-    return Recorder(record.folder, int(record.max_mb * 1e6), features, conversion)
+
+    def recorder(place: Path, n: int, features: tuple[str, ...]) -> Recorder:
+        folder = None if record.folder is None else record.folder / place
+        return Recorder(folder, int(record.max_mb * 1e6 / n), features, conversion)
+
+    return Recording(models.choice(lambda model: model.card), recorder)
 
 
 def discovery_of(settings: Settings) -> Discovery:

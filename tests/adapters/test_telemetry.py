@@ -343,7 +343,7 @@ def test_a_lone_surrogate_and_the_text_of_its_escape_are_one_series_and_the_othe
 def test_the_model_is_told_with_the_hash_of_its_file() -> None:
     source = telemetry()
     assert total(source, "forewarn_model_info") == 0
-    source.model_loaded(CARD, "cd" * 32)
+    source.models_loaded([(CARD, "cd" * 32)])
     (labels,) = [dict(labels) for name, labels in samples(source) if name == "forewarn_model_info"]
     assert labels == {
         "name": "starter",

@@ -16,9 +16,10 @@ import numpy as np
 
 from forewarn.adapters.onnx_forecaster import load_model, resolve_model
 from forewarn.core.engine import Engine
+from forewarn.core.patterns import Choice
 from forewarn.core.readings import Batch, SeriesKey
 from forewarn.core.rules import Rules
-from forewarn.messages import Phrasebook
+from forewarn.messages import ModelTold, Phrasebook
 from forewarn.page.changes import Changes
 from forewarn.page.health import Health
 from forewarn.page.site import Site
@@ -59,13 +60,13 @@ class Fleet:
         model = {"name": "starter", "version": "2", "sha256": "0" * 64}
         rejected = {"duplicate": 3}
         queues = {"inbox": (0, 0), "outbox": (0, 0)}
-        return Health(self._at, "bench", "0", 1.0, model, "127.0.0.1:1883", True, 1e3, 9, rejected, queues, "ok", 0)  # noqa: FBT003 - a flag in a row of plain values
+        return Health(self._at, "bench", "0", 1.0, [model], "127.0.0.1:1883", True, 1e3, 9, rejected, queues, "ok", 0)  # noqa: FBT003 - a flag in a row of plain values
 
 
 def measure(n: int) -> str:
     """A row of the table for a fleet of `n` series."""
     fleet = Fleet(n)
-    phrases = Phrasebook("forewarn/bench", {"name": "", "version": "", "sha256": ""}, {}, "°C")
+    phrases = Phrasebook("forewarn/bench", Choice(ModelTold({"name": "", "version": "", "sha256": ""}, "°C")), {})
     site = Site(fleet.look, fleet.health, lambda: phrases, Changes())
     stream = site.streams()["/live"]({})
     assert not isinstance(stream, tuple)

@@ -176,7 +176,7 @@ def final_state(folder: Path) -> dict[str, Any]:
     snapshot = Snapshot.from_bytes(found.snapshot)
     order = sorted(range(len(snapshot.keys)), key=lambda slot: snapshot.keys[slot])
     state: dict[str, Any] = {
-        name: column[order].tobytes() for name, column in snapshot.columns.items() if name not in BY_ARRIVAL
+        name: column[order].tobytes() for name, column in snapshot.parts[0].columns.items() if name not in BY_ARRIVAL
     }
     counts = json.loads(found.counts)["telemetry"]
     state["readings"] = counts["outcomes"][:2]

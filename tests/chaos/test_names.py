@@ -147,7 +147,7 @@ def known(folder: Path) -> dict[str, list[bytes]]:
     assert found.snapshot is not None
     snapshot = Snapshot.from_bytes(found.snapshot)
     assert len(snapshot.keys) <= CAP
-    columns = [column for name, column in sorted(snapshot.columns.items()) if name not in BY_ARRIVAL]
+    columns = [column for name, column in sorted(snapshot.parts[0].columns.items()) if name not in BY_ARRIVAL]
     return {
         key.device: [column[slot].tobytes() for column in columns]
         for slot, key in enumerate(snapshot.keys)

@@ -74,9 +74,9 @@ def test_the_engine_agrees_with_the_scalar_reference_where_readings_are_missing(
         numbers = [None if np.isnan(x) else x for x in (one.expected, one.lower, one.upper)]
         assert [status, expected, lower, upper, score, alert] == [one.status, *numbers, one.score, one.alert], i
     window = np.array(scalar.window, np.float32)
-    assert engine._table["window"][0, -len(window) :, 0].tolist() == window.tolist()
-    assert engine._table["half_width"][0].tolist() == scalar.bands.width
-    assert engine._table["n_history"][0] == scalar.n_history
+    assert engine._groups[0].table["window"][0, -len(window) :, 0].tolist() == window.tolist()
+    assert engine._groups[0].table["half_width"][0].tolist() == scalar.bands.width
+    assert engine._groups[0].table["n_history"][0] == scalar.n_history
 
 
 def test_series_with_missing_readings_have_every_number_of_them() -> None:
@@ -142,7 +142,7 @@ def test_up_to_three_missing_readings_are_bridged_by_a_line_in_the_window_alone(
         engine = Engine(Ahead(interval_s), RULES)
         at = rows[-1].at + (missing + 1) * STEP_S
         engine.ingest(batch([*rows, Row(KEY, at, at, 49.0)]))
-        table = engine._table
+        table = engine._groups[0].table
         steps = [35.0, 36.0, 37.0, 38.0, 39.0, *(39.0 + 10.0 * share for share in line), 49.0]
         assert table["window"][0, -len(steps) + 1 :, 0] == pytest.approx(steps[1:])
         if line:
@@ -172,7 +172,7 @@ def test_one_long_first_interval_hides_no_gap_and_no_silence() -> None:
     assert event.alert.kind is Kind.SILENT
     after = engine.ingest(batch(even(1, rows[-1].at + 20 * STEP_S)))
     assert np.isnan(after.expected[0])
-    assert engine._table["filled"][0] == 1
+    assert engine._groups[0].table["filled"][0] == 1
 
 
 def test_intervals_of_no_length_overflow_nothing() -> None:
@@ -191,4 +191,4 @@ def test_a_clock_that_jumps_by_ages_overflows_nothing() -> None:
     rows = [Row(KEY, t, 1.7e9, 4.0) for t in (-1.7e308, -1.6e308, -1e200, *(1e9 + np.arange(40.0) * 60.0).tolist())]
     engine = Engine(Ahead(), RULES)
     engine.ingest(batch(rows))
-    assert engine._table["usual_interval"][0] < 1e9
+    assert engine._groups[0].table["usual_interval"][0] < 1e9

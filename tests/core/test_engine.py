@@ -131,7 +131,7 @@ def test_the_future_of_a_stream_changes_no_earlier_verdict(seed: int, at: int) -
 def test_a_snapshot_of_another_model_is_refused_and_changes_nothing() -> None:
     engine = Engine(HalfTrend(card(n_step=4)), QUICK)
     engine.ingest(batch(calm(60)))
-    fresh = Engine(HalfTrend(card(features=("humidity",))), QUICK)
+    fresh = Engine(HalfTrend(card(features=("temperature", "humidity"))), QUICK)
     with pytest.raises(ValueError, match="other features"):
         fresh.restore(engine.snapshot())
     assert fresh.fleet().keys == ()

@@ -78,7 +78,7 @@ def test_nothing_is_said_before_the_window_is_full_nor_of_a_reading_inside_a_fau
     batch.values[-1, 1] = 99.0
     engine = Engine(Apart(), limited)
     assert not told(engine.ingest(batch).events)
-    assert np.isnan(engine._table["t_squared"][0]).all()
+    assert np.isnan(engine._groups[0].table["t_squared"][0]).all()
 
 
 def test_it_can_be_switched_off_and_is_off_with_a_model_that_does_not_say_it() -> None:
@@ -90,7 +90,7 @@ def test_it_can_be_switched_off_and_is_off_with_a_model_that_does_not_say_it() -
     silent.card = replace(silent.card, multivariate=False)
     plain = Engine(silent, RULES)
     assert not told(plain.ingest(batch).events)
-    assert "t_squared" not in plain._table.dump(1)
+    assert "t_squared" not in plain._groups[0].table.dump(np.array([0]))
 
 
 @pytest.mark.parametrize("detector", ["tail", "residual"])

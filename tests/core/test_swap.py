@@ -38,7 +38,7 @@ def fed(n_step: int, rows: list[Row], rules: Rules = RULES) -> Engine:
 
 def whole_windows(engine: Engine) -> list[tuple[bytes, bytes, int]]:
     """The filled steps of each series."""
-    table, n = engine._table, len(engine.fleet().keys)
+    table, n = engine._groups[0].table, len(engine.fleet().keys)
     out = []
     for slot in range(n):
         filled = int(table["filled"][slot])
@@ -86,9 +86,9 @@ def test_a_model_of_other_leads_begins_anew_with_their_errors_alone_and_alerts_g
     new = Engine(Longer(6), rules)
     new.restore(old.snapshot())
     assert [alert for slot in range(len(new.fleet().keys)) for alert in new.alerts(slot)] == active
-    assert np.array_equal(new._table["mean_abs"][:3], old._table["mean_abs"][:3])
-    assert np.isnan(new._table["forecast"][:3]).all()
-    assert not new._table["n_lead"].any()
+    assert np.array_equal(new._groups[0].table["mean_abs"][:3], old._groups[0].table["mean_abs"][:3])
+    assert np.isnan(new._groups[0].table["forecast"][:3]).all()
+    assert not new._groups[0].table["n_lead"].any()
     last = {row.key: row for row in rows}
     later = [
         row._replace(at=row.at + 10.0 * i, received_at=row.received_at + 10.0 * i)
@@ -98,4 +98,4 @@ def test_a_model_of_other_leads_begins_anew_with_their_errors_alone_and_alerts_g
     events = new.ingest(batch(later)).events
     known = {alert.id for alert in active}
     assert not [e for e in events if isinstance(e, AlertRaised) and e.alert.id in known]
-    assert np.isfinite(new._table["forecast"][:3]).all()
+    assert np.isfinite(new._groups[0].table["forecast"][:3]).all()

@@ -491,4 +491,4 @@ def test_a_sensitivity_and_its_threshold_say_the_same() -> None:
 
 
 def test_a_series_of_48_steps_takes_at_most_16_kilobytes() -> None:
-    assert Engine(Linear(), Rules())._table._dtype.itemsize <= 16 * 1024
+    assert Engine(Linear(), Rules())._groups[0].table._dtype.itemsize <= 16 * 1024

@@ -38,6 +38,7 @@ def fleet_of(keys: Sequence[SeriesKey]) -> Fleet:
         residual=value - expected,
         score=np.abs(value - expected),
         threshold=np.full(n, 8.0),
+        horizon=np.ones(n, np.int64),
         forecast=np.zeros((n, 1), np.float32),
         half_width=np.zeros((n, 2, 1)),
     )
@@ -89,7 +90,7 @@ def work(telemetry: Telemetry) -> None:
 def filled(keys: Sequence[SeriesKey] = KEYS) -> Telemetry:
     """A telemetry of a daemon that has worked for a moment, and lost its broker once."""
     telemetry = Telemetry(version="0.1.0", fleet=lambda: fleet_of(keys), max_devices=len(keys) - 1)
-    telemetry.model_loaded(CARD, "ab" * 32)
+    telemetry.models_loaded([(CARD, "ab" * 32)])
     for is_connected in (True, False, True):
         telemetry.connected(is_connected)
     telemetry.queue("outbox", 2, 0)

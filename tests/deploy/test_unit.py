@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from forewarn.settings import MqttSettings, Settings, load
+from forewarn.settings import Settings, load
+from forewarn.settings.daemon import MqttSettings
 from tests.deploy import confined
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"

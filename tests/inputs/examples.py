@@ -8,10 +8,11 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from forewarn.errors import PayloadError
-from forewarn.inputs.decoder import Decoder, Reading
+from forewarn.inputs.decoder import Decoder
 from forewarn.inputs.dialect import Presence, Request
 from forewarn.inputs.dialects import DIALECTS
-from forewarn.settings import InputSettings
+from forewarn.inputs.feeds import Reading
+from forewarn.settings.inputs import InputSettings
 from forewarn.wiring import inputs_of
 from tests.forecasters import card
 

@@ -12,8 +12,9 @@ from forewarn.core.card import ModelCard
 from forewarn.core.readings import OUTCOME_REJECTION, Rejection, SeriesKey
 from forewarn.errors import PayloadError
 from forewarn.inputs import decoder, json_paths
-from forewarn.inputs.decoder import Decoder, Reading
+from forewarn.inputs.decoder import Decoder
 from forewarn.inputs.dialect import Input
+from forewarn.inputs.feeds import Reading
 from forewarn.inputs.topics import TopicPattern
 from tests.forecasters import card
 

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from forewarn.core.readings import Rejection, SeriesKey
 from forewarn.errors import PayloadError
-from forewarn.inputs.decoder import Decoder, Reading
+from forewarn.inputs.decoder import Decoder
 from forewarn.inputs.dialect import Input, joined
+from forewarn.inputs.feeds import Reading
 from forewarn.inputs.topics import TopicPattern
 from forewarn.inputs.units import conversion
 from tests.forecasters import card

@@ -8,16 +8,18 @@ import numpy as np
 
 from forewarn.core.alerts import SeriesEvicted
 from forewarn.core.engine import Engine
+from forewarn.core.patterns import Choice
 from forewarn.core.readings import Batch, SeriesKey
 from forewarn.core.rules import Limits, Rules
-from forewarn.messages import Phrasebook
+from forewarn.messages import ModelTold, Phrasebook
 from forewarn.page.changes import Changes
 from forewarn.page.health import Health
 from forewarn.page.site import Site
 from tests.forecasters import HalfTrend, card
 
 NOW = 1.7e9
-PHRASES = Phrasebook("forewarn/test", {"name": "starter", "version": "2", "sha256": "ab" * 32}, {"humidity": "%"}, "°C")
+MODEL = {"name": "starter", "version": "2", "sha256": "ab" * 32}
+PHRASES = Phrasebook("forewarn/test", Choice(ModelTold(MODEL, "°C")), {"humidity": "%"})
 
 _Seen = TypeVar("_Seen")
 
@@ -29,7 +31,7 @@ def health(**changes: object) -> Health:
         "instance": "gateway-1",
         "version": "0.1.0",
         "up_s": 300.0,
-        "model": PHRASES.model,
+        "models": [MODEL],
         "broker": "127.0.0.1:1883",
         "connected": True,
         "readings_per_s": 12.34,

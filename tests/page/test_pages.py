@@ -149,7 +149,7 @@ def test_no_name_gets_out_of_its_place() -> None:
 
 def test_a_name_of_a_unit_or_model_is_text_too() -> None:
     evil = "</b><script>alert(1)</script>"
-    tiles = health_of(health(broker=evil, version=evil, model={"name": evil, "version": evil, "sha256": evil}))
+    tiles = health_of(health(broker=evil, version=evil, models=[{"name": evil, "version": evil, "sha256": evil}]))
     assert "<script" not in tiles
     world = World()
     world.unwell = {"instance": evil}

@@ -32,6 +32,7 @@ def fleet(*series: tuple[str, SeriesState, float]) -> Fleet:
         residual=residual,
         score=zeros,
         threshold=zeros,
+        horizon=np.ones(n, np.int64),
         forecast=np.zeros((n, 1), np.float32),
         half_width=np.zeros((n, 2, 1)),
     )

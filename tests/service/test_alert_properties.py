@@ -13,7 +13,8 @@ import pytest
 
 from forewarn.adapters.journal import Journal, Letter
 from forewarn.core.alerts import AlertRaised
-from forewarn.messages import Phrasebook
+from forewarn.core.patterns import Choice
+from forewarn.messages import ModelTold, Phrasebook
 from tests.brokers import Mosquitto, Subscriber
 from tests.daemons import INSTANCE, DaemonProcess, settings_file
 from tests.test_messages import MODEL, alert
@@ -113,7 +114,7 @@ def test_states_have_no_properties(mosquitto: Mosquitto, tmp_path: Path) -> None
 def test_what_waited_in_the_state_file_has_its_properties_and_what_waited_too_long_is_counted(
     mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
-    phrases = Phrasebook(f"forewarn/{INSTANCE}", MODEL, {}, "°C")
+    phrases = Phrasebook(f"forewarn/{INSTANCE}", Choice(ModelTold(MODEL, "°C")), {})
     now = time.time()
     outgoing = [phrases.alert(AlertRaised(alert(received_at=now - age, id=f"{age:016}"))) for age in (4000, 100)]
     journal = Journal(tmp_path / "state.sqlite")

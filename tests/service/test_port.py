@@ -17,7 +17,7 @@ from forewarn.adapters.http_request import Answer
 from forewarn.errors import ForewarnError
 from forewarn.health import check_health
 from forewarn.passwords import PasswordHash
-from forewarn.settings import MetricsSettings
+from forewarn.settings.daemon import MetricsSettings
 from tests.certificates import authority, signed
 from tests.daemons import TINY, DaemonProcess
 from tests.ports import free_port

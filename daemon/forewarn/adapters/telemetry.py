@@ -82,7 +82,7 @@ class Telemetry(Collector):
     def __init__(self, *, version: str, fleet: Callable[[], Fleet], max_devices: int) -> None:
         self._fleet, self._max_devices = fleet, max_devices
         self._build = {"version": version, "python": platform.python_version()}
-        self._model: dict[str, str] | None = None
+        self._models: list[dict[str, str]] = []
         self._known: dict[SeriesKey, None] = {}  # in the order in which scrapes first met them
         self._lock, self._scraping = threading.Lock(), threading.Lock()
         self._received = self._forecasts = self._evicted = self._published = 0
@@ -106,17 +106,21 @@ class Telemetry(Collector):
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
 
-    def model_loaded(self, card: ModelCard, sha256: str) -> None:
-        """The model that the daemon runs, and the hash of its file."""
-        self._model = {
-            "name": _label(card.name),
-            "version": _label(card.version),
-            "target": _label(card.target),
-            "unit": _label(card.unit),
-            "n_step": str(card.n_step),
-            "horizon": str(card.horizon),
-            "sha256": sha256,
+    def models_loaded(self, models: Iterable[tuple[ModelCard, str]]) -> None:
+        """The models that the daemon runs, each with the hash of its file."""
+        found = {
+            sha256: {
+                "name": _label(card.name),
+                "version": _label(card.version),
+                "target": _label(card.target),
+                "unit": _label(card.unit),
+                "n_step": str(card.n_step),
+                "horizon": str(card.horizon),
+                "sha256": sha256,
+            }
+            for card, sha256 in models
         }
+        self._models = list(found.values())
 
     @property
     def active_alerts(self) -> int:
@@ -263,9 +267,9 @@ class Telemetry(Collector):
     def _of_daemon(self) -> Iterator[Metric]:
         build = _Gauge("forewarn_build_info", "The running forewarn.", labels=tuple(self._build))
         yield _filled(build, [(tuple(self._build.values()), 1)])
-        if self._model:
-            model = _Gauge("forewarn_model_info", "The model that makes the forecasts.", labels=tuple(self._model))
-            yield _filled(model, [(tuple(self._model.values()), 1)])
+        if self._models:
+            model = _Gauge("forewarn_model_info", "A model that makes forecasts.", labels=tuple(self._models[0]))
+            yield _filled(model, [(tuple(one.values()), 1) for one in self._models])
         yield _Gauge("forewarn_mqtt_connected", "Whether the broker is connected.", self._is_connected)
         reconnects = max(0, self._connects - 1)
         yield _Counter("forewarn_mqtt_reconnects_total", "Connections after the first one.", reconnects)

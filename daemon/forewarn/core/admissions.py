@@ -10,38 +10,39 @@ Rules that hold here:
 - Until `settle`, everything can be taken back as if it had not been.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 import numpy as np
 
-from forewarn.core import limits
 from forewarn.core.alerts import Alert, AlertBook, Event, SeriesEvicted
-from forewarn.core.card import ModelCard
-from forewarn.core.readings import SeriesKey
-from forewarn.core.rules import Rules
-from forewarn.core.slots import Registry, State, Table
+from forewarn.core.group import Group
+from forewarn.core.readings import Floats, Mask, SeriesKey
+from forewarn.core.slots import Registry, State
 
 PROTECTED_S = 86_400.0
 """How long a series that is known keeps its slot against newcomers, in seconds since its last reading."""
 
 
 class _Evicted(NamedTuple):
-    """What had a slot before, and every active alert where it had one."""
+    """What had a slot before, its place, and every active alert where it had one."""
 
     key: SeriesKey
+    group: int
+    row: int
     state: State
     alerts: Sequence[Alert]
 
 
 class Admissions:
-    """Gives the rows of a table to series."""
+    """Gives slots, and rows of the groups' tables, to series."""
 
-    def __init__(self, table: Table, registry: Registry, book: AlertBook, card: ModelCard, rules: Rules) -> None:
-        """Start with nothing to take back."""
-        self._table, self._registry, self._book = table, registry, book
-        self._card, self._rules = card, rules
+    def __init__(
+        self, groups: Sequence[Group], group_of: Callable[[SeriesKey], int], registry: Registry, book: AlertBook
+    ) -> None:
+        """Start with nothing to take back; `group_of` says whose table a series has a row of."""
+        self._groups, self._group_of, self._registry, self._book = groups, group_of, registry, book
         self._order: _Order | None = None
         self._fresh: list[int] = []
         self._latest: list[tuple[int, _Evicted | None]] = []
@@ -64,12 +65,14 @@ class Admissions:
     def admit(self, key: SeriesKey, now: float, most: int) -> tuple[int, Sequence[Event]]:
         """A slot for a new series, and what the one that had it leaves behind."""
         ended: Sequence[Event] = ()
+        group = self._group_of(key)
         if self._registry.full:
             slot = self._order_as_of(now, most).take()
             ended = self._evict(slot, key)
         else:
             slot = self._registry.add(key)
             self._latest.append((slot, None))
+        self._registry.place(slot, group, self._groups[group].claim())
         self._fresh.append(slot)
         return slot, ended
 
@@ -77,25 +80,38 @@ class Admissions:
         ended = self._book.ended(slot)
         alerts = tuple(self._book) if ended else ()
         old = self._registry.replace(slot, key)
-        self._latest.append((slot, _Evicted(old, self._table.take(np.array([slot])), alerts)))
+        nth, row = int(self._registry.group[slot]), int(self._registry.row[slot])
+        group = self._groups[nth]
+        self._latest.append((slot, _Evicted(old, nth, row, group.table.take(np.array([row])), alerts)))
+        group.release(row)
         for event in ended:
             self._book.take(event)
         return (*ended, SeriesEvicted(old, slot))
 
     def _order_as_of(self, now: float, most: int) -> "_Order":
         if self._order is None:
-            self._order = _Order(self._table, self._registry.cap, self._card.n_step, now, most)
+            self._order = _Order(*self._heard(), now, most)
         return self._order
+
+    def _heard(self) -> tuple[Floats, Mask]:
+        """When each series was heard last, and whether it ever had a window's worth of readings."""
+        if len(self._groups) == 1:
+            return self._groups[0].heard(np.arange(len(self._registry.keys)))
+        heard_at, known = np.empty(len(self._registry.keys)), np.empty(len(self._registry.keys), np.bool_)
+        for nth, group in enumerate(self._groups):
+            slots = np.flatnonzero(self._registry.group == nth)
+            heard_at[slots], known[slots] = group.heard(slots)
+        return heard_at, known
 
     def prepare(self) -> None:
         """Make the rows ready: what waits is judged now, and the order of going is another one after that."""
         self._order = None
         if not self._fresh:
             return
-        if max(self._fresh) >= self._table.rows:
-            self._table.grow(min(max(2 * self._table.rows, len(self._registry.keys)), self._registry.cap))
-        self._table.reset(self._fresh)
-        self.set_rules(self._fresh)
+        slots = np.array(self._fresh)
+        at = self._registry.group[slots]
+        for nth in np.unique(at).tolist():
+            self._groups[nth].prepare(slots[at == nth])
         self._fresh = []
 
     def settle(self) -> None:
@@ -106,35 +122,27 @@ class Admissions:
         """Have everything as it was before the series that were admitted since `settle`."""
         self._order, self._fresh = None, []
         for slot, evicted in reversed(self._latest):
+            self._groups[self._registry.group[slot]].release(int(self._registry.row[slot]))
             if evicted is None:
                 self._registry.drop_last()
                 continue
             self._registry.replace(slot, evicted.key)
-            self._table.put(np.array([slot]), evicted.state)
+            self._registry.place(slot, evicted.group, evicted.row)
+            self._groups[evicted.group].reclaim(evicted.row, evicted.state)
             if evicted.alerts:
                 self._book.load(evicted.alerts)
         self._latest.clear()
-
-    def set_rules(self, slots: list[int]) -> None:
-        """Give these slots' rows what the rules say of their series."""
-        table, rules = self._table, self._rules
-        keys = [self._registry.keys[slot] for slot in slots]
-        thresholds = [rules.threshold_of(key, self._card.calibration.threshold_errors) for key in keys]
-        table["threshold"][slots] = [threshold.value for threshold in thresholds]
-        table["absolute"][slots] = [threshold.absolute for threshold in thresholds]
-        limits.set_limits(table, slots, [rules.limits_of(key) for key in keys])
-        table["convertible"][slots] = [rules.unit_change and key.metric not in rules.other_units for key in keys]
 
 
 class _Order:
     """Who goes next, as of what was judged when it was made."""
 
-    def __init__(self, table: Table, n: int, n_step: int, now: float, most: int) -> None:
-        heard_at = table["received_at"][:n]
-        keeps = (table["n_history"][:n] >= n_step) & (heard_at > now - PROTECTED_S)
+    def __init__(self, heard_at: Floats, known: Mask, now: float, most: int) -> None:
+        heard_at = np.where(np.isnan(heard_at), -np.inf, heard_at)  # not since another model judges it: it goes first
+        keeps = known & (heard_at > now - PROTECTED_S)
         self._guarded_at = float(heard_at[keeps].min(initial=np.inf))
         self._all_keep = bool(keeps.all())
-        slots = np.arange(n) if self._all_keep else np.flatnonzero(~keeps)
+        slots = np.arange(len(keeps)) if self._all_keep else np.flatnonzero(~keeps)
         heard_at = heard_at[slots]
         if most < len(slots):
             early = heard_at <= np.partition(heard_at, most - 1)[most - 1]

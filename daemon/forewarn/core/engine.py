@@ -9,46 +9,77 @@ Rules that hold here:
   what may fail works on copies, and what is written at the end cannot.
 - A seed is the first reading of its series or is rejected; it takes nobody's slot, and no alert begins with it.
 - Within a batch, the first readings of all series are judged together, then the second ones, and so on; each such
-  round asks the forecaster once.
+  round asks each forecaster once. What a round found is kept once every group of series has been asked.
+- Which model judges a series follows from its name alone. The cap on series holds over all models together.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.core import bands, cadences, courses, faults, windows
+from forewarn.core import views
 from forewarn.core.admissions import Admissions
-from forewarn.core.alerts import OF_JUDGES, Alert, AlertBook, AlertChange, Kind
+from forewarn.core.alerts import Alert, AlertBook, AlertChange, AlertCleared
+from forewarn.core.card import ModelCard
 from forewarn.core.courses import Course, Recent
-from forewarn.core.judges import BIT, LEAD_COLUMNS, Arrivals, Findings, Judges
+from forewarn.core.group import Columns, Group, Silenced, alike
+from forewarn.core.patterns import Choice, SeriesPattern
 from forewarn.core.ports import Forecaster
-from forewarn.core.readings import Batch, Fleet, Floats, Outcome, SeriesKey, SeriesState, Slots
+from forewarn.core.readings import Batch, Fleet, Outcome, SeriesKey, Slots
 from forewarn.core.rules import Rules
-from forewarn.core.slots import Column, Registry, State, Table
-from forewarn.core.snapshot import Snapshot
-from forewarn.core.telling import LAST, Teller
+from forewarn.core.slots import Registry
+from forewarn.core.snapshot import Part, Snapshot
 from forewarn.core.verdicts import Verdicts
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-class Engine:
-    """Judges readings of any number of series with one model."""
+@dataclass(frozen=True, slots=True)
+class Monitor(SeriesPattern):
+    """A model for some series, and the rules that it judges them by, but for `max_series` and `max_future_s`."""
 
-    def __init__(self, forecaster: Forecaster, rules: Rules) -> None:
-        """Start with no series."""
-        self.rules = rules
-        self.card = forecaster.card
-        self._target = self.card.target_index
-        self._judges = Judges(forecaster, rules)
+    forecaster: Forecaster
+    rules: Rules
+
+
+class Renewed(NamedTuple):
+    """Series that begin anew, since a model of other features judges them from now on.
+
+    Attributes:
+        series: with the slot of each, which it keeps.
+        cleared: the alerts that were active on them.
+    """
+
+    series: Sequence[tuple[SeriesKey, int]]
+    cleared: Sequence[AlertCleared]
+
+
+class Engine:
+    """Judges readings of any number of series, each with the model of the first monitor that takes it."""
+
+    def __init__(self, forecaster: Forecaster, rules: Rules, monitors: Sequence[Monitor] = ()) -> None:
+        """Start with no series.
+
+        Args:
+            forecaster: for every series that no monitor takes.
+            rules: that these are judged by.
+            monitors: in the order in which they are asked. Those of one forecaster and equal rules judge together.
+        """
+        self._rules = rules
         self._registry = Registry(rules.max_series)
         self._book = AlertBook()
-        nan = Column(np.float64, (), np.nan)
-        self._table = Table(*self._judges.columns, dict.fromkeys(LAST, nan))
-        self._admissions = Admissions(self._table, self._registry, self._book, self.card, rules)
-        features = [feature.name for feature in self.card.features]
-        self._teller = Teller(self._book, self._registry, features, rules.update_every_s)
+        numbers: dict[tuple[int, Rules], int] = {}
+        self._groups: list[Group] = []
+        for one in (*monitors, Monitor("*", "*", forecaster, rules)):
+            if numbers.setdefault((id(one.forecaster), one.rules), len(self._groups)) == len(self._groups):
+                self._groups.append(Group(one.forecaster, one.rules, self._registry, self._book))
+        rest = numbers[id(forecaster), rules]
+        self._group_of = Choice(rest, [(one, numbers[id(one.forecaster), one.rules]) for one in monitors])
+        self._patterns = tuple((one.device, one.metric, numbers[id(one.forecaster), one.rules]) for one in monitors)
+        self._admissions = Admissions(self._groups, self._group_of.of, self._registry, self._book)
 
     # -- readings ---------------------------------------------------------------------------------------------------
 
@@ -108,7 +139,7 @@ class Engine:
         largest = np.abs(batch.values).max(axis=1)
         finite = np.isfinite(largest) & np.isfinite(batch.at)
         outcome[largest > _FLOAT32_MAX] = Outcome.OUT_OF_RANGE
-        outcome[batch.at > batch.received_at + self.rules.max_future_s] = Outcome.FROM_FUTURE
+        outcome[batch.at > batch.received_at + self._rules.max_future_s] = Outcome.FROM_FUTURE
         outcome[~finite] = Outcome.NOT_FINITE
 
     def _judge(self, batch: Batch, rows: list[int], verdicts: Verdicts) -> None:
@@ -120,62 +151,19 @@ class Engine:
 
     def _round(self, batch: Batch, rows: Slots, verdicts: Verdicts) -> None:
         """Judge readings of distinct series."""
-        slots, at = verdicts.slot[rows], batch.at[rows]
-        state = self._table.take(slots)
-        last_at = state["at"]
-        rejected = at <= last_at
-        if rejected.any():
-            verdicts.outcome[rows[at == last_at]] = Outcome.DUPLICATE
-            verdicts.outcome[rows[at < last_at]] = Outcome.OUT_OF_ORDER
-            kept = ~rejected
-            rows, slots, at, state = rows[kept], slots[kept], at[kept], state[kept]
-        values, received_at = batch.values[rows], batch.received_at[rows]
-        value = values[:, self._target]
-        interval_s = at - state["at"]
-        missing = cadences.missing(state, interval_s)
-        readings = Arrivals(at, values, value - state["value"], interval_s, missing)
-        self._judges.restart(state, cadences.after_gap(state, interval_s, self.rules.max_gap))
-        cadences.see_interval(state, received_at - state["received_at"], interval_s)
-        state["at"], state["received_at"], state["value"] = at, received_at, value
+        slots = verdicts.slot[rows]
+        judged = [group.judge(batch, rows[some], slots[some], verdicts) for group, some in self._by_group(slots)]
+        for one in judged:
+            one.keep(self._book, verdicts)
 
-        started_at = state["window_at"][:, 0].copy()
-        found = self._judges.judge(state, readings)
-        if batch.seed is not None:
-            found.silence(batch.seed[rows])
-        outcome = np.where(found.warm, Outcome.SCORED, Outcome.WARMING_UP)
-        self._write(state, found, rows, verdicts)
-        told = self._tell(state, found, slots, started_at)
-
-        self._table.put(slots, state)
-        for _, event in told:
-            self._book.take(event)
-        verdicts.told.extend((int(rows[i]), event) for i, event in told)
-        verdicts.outcome[rows] = outcome
-
-    def _write(self, state: State, found: Findings, rows: Slots, verdicts: Verdicts) -> None:
-        """What was found, as the series' last and into the verdicts; it counts once the outcome is there too."""
-        state["score"] = found.score
-        for name in ("expected", "lower", "upper", "residual"):
-            state[name] = getattr(found.expectation, name)
-        for name in ("expected", "lower", "upper", "residual", "score"):
-            getattr(verdicts, name)[rows] = state[name]
-        verdicts.anomaly_score[rows] = found.anomaly_score
-        verdicts.threshold[rows] = found.threshold
-        judged = [found.rulings[kind].active for kind in OF_JUDGES if kind in found.rulings]
-        verdicts.alert[rows] = np.any(judged, axis=0)
-
-    def _tell(self, state: State, found: Findings, slots: Slots, started_at: Floats) -> list[tuple[int, AlertChange]]:
-        """What changes in the alerts, each with the reading's place in the round."""
-        before = state["active"].copy()
-        after = np.zeros(len(slots), np.int64)
-        for kind, ruling in found.rulings.items():
-            after |= ruling.active * BIT[kind]
-        state["active"] = after
-        return [
-            (i, event)
-            for i in np.flatnonzero(before | after).tolist()
-            for event in self._teller.tell(int(slots[i]), state, i, found.rulings, float(started_at[i]))
-        ]
+    def _by_group(self, slots: Slots) -> Iterator[tuple[Group, slice | Slots]]:
+        """The groups that have some of these slots, with the places of those."""
+        if len(self._groups) == 1:
+            yield self._groups[0], slice(None)
+            return
+        numbers = self._registry.group[slots]
+        for nth in np.unique(numbers).tolist():
+            yield self._groups[nth], np.flatnonzero(numbers == nth)
 
     # -- time -------------------------------------------------------------------------------------------------------
 
@@ -186,14 +174,14 @@ class Engine:
             now: UTC epoch seconds, on the clock of `Batch.received_at`.
             listening_since: since when readings could have arrived: silence is not counted while the broker was away.
         """
-        if not self.rules.silent:
-            return []
-        table, n = self._table, len(self._registry.keys)
-        age = now - np.maximum(table["received_at"][:n], listening_since)
-        silent = faults.silent(table, age, self.rules)
-        new = silent[(table["active"][silent] & BIT[Kind.SILENT]) == 0]
-        limit = faults.silence_limit(table, n, self.rules)
-        return self._silence(new, limit[new], np.full(len(new), now))
+        slots = self._every()
+        return self._silence(
+            [
+                group.overdue(slots[some], now, listening_since)
+                for group, some in self._by_group(slots)
+                if group.rules.silent
+            ]
+        )
 
     def lost(self, departures: Sequence[tuple[str, float]]) -> list[AlertChange]:
         """Take the word of devices that are going, or of who speaks for them: their series are silent from now on.
@@ -203,29 +191,20 @@ class Engine:
         Args:
             departures: device and the time when it said so, UTC epoch seconds, on the clock of `Batch.received_at`.
         """
-        if not self.rules.silent:
-            return []
-        told, keys, table = dict(departures), self._registry.keys, self._table
-        n = len(keys)
-        word = (max((told[name] for name in _above(key.device) if name in told), default=-np.inf) for key in keys)
-        said_at = np.fromiter(word, np.float64, n)
-        silence = said_at - table["received_at"][:n]
-        new = np.flatnonzero((silence >= 0) & ((table["active"][:n] & BIT[Kind.SILENT]) == 0))
-        limit = np.minimum(faults.silence_limit(table, n, self.rules), np.maximum(self.rules.silent_min_s, silence))
-        return self._silence(new, limit[new], said_at[new])
+        told, slots = dict(departures), self._every()
+        word = (
+            max((told[name] for name in _above(key.device) if name in told), default=-np.inf)
+            for key in self._registry.keys
+        )
+        said_at = np.fromiter(word, np.float64, len(slots))
+        return self._silence(
+            [group.departed(slots[some], said_at[some]) for group, some in self._by_group(slots) if group.rules.silent]
+        )
 
-    def _silence(self, slots: Slots, limit: Floats, at: Floats) -> list[AlertChange]:
-        """These series are silent as of the times `at`, `limit` seconds being the most to expect of them."""
-        if not len(slots):
-            return []
-        state = self._table.take(slots)
-        events = [
-            self._teller.silent(slot, state, i, float(limit[i]), float(at[i])) for i, slot in enumerate(slots.tolist())
-        ]
-        self._table["active"][slots] |= BIT[Kind.SILENT]
-        for event in events:
-            self._book.take(event)
-        return events
+    def _silence(self, silenced: Sequence[Silenced]) -> list[AlertChange]:
+        for one in silenced:
+            one.keep(self._book)
+        return [event for one in silenced for event in one.events]
 
     # -- views ------------------------------------------------------------------------------------------------------
 
@@ -233,71 +212,95 @@ class Engine:
         """The active alerts of a slot."""
         return self._book.of(slot)
 
-    def key(self, slot: int) -> SeriesKey:
-        """The series that has this slot."""
-        return self._registry.keys[slot]
+    def card_of(self, series: SeriesKey) -> ModelCard:
+        """The model that judges a series, be it known or not."""
+        return self._groups[self._group_of.of(series)].card
 
     def state(self, slots: Slots) -> NDArray[np.uint8]:
         """Members of `SeriesState` for these slots."""
-        quiet = np.where(self._judges.warm(self._table, slots), SeriesState.OK, SeriesState.WARMING_UP)
-        return np.where(self._table["active"][slots] != 0, SeriesState.ALERT, quiet).astype(np.uint8)
+        found = np.empty(len(slots), np.uint8)
+        for group, some in self._by_group(slots):
+            found[some] = group.state(slots[some])
+        return found
 
     def fleet(self, slots: Slots | None = None) -> Fleet:
         """A copy of what is known of these series, or of every one."""
-        chosen = np.arange(len(self._registry.keys)) if slots is None else slots
-        columns = self._table
-        return Fleet(
-            keys=tuple(self._registry.keys[slot] for slot in chosen.tolist()),
-            slot=chosen,
-            state=self.state(chosen),
-            threshold=self._judges.threshold(columns, chosen),
-            forecast=columns["forecast"][chosen],
-            half_width=bands.half_widths(columns, chosen),
-            **{name: columns[name][chosen] for name in LAST},
-        )
+        chosen = self._every() if slots is None else slots
+        return views.fleet([(some, group.fleet(chosen[some])) for group, some in self._looked_at(chosen)], chosen)
+
+    def recent(self, slots: Slots) -> Recent:
+        """A copy of the readings that are kept of these series."""
+        return views.recent([(some, group.recent(slots[some])) for group, some in self._looked_at(slots)], len(slots))
 
     def active(self) -> tuple[Alert, ...]:
         """Every active alert, in the order of their raises."""
         return tuple(self._book)
 
-    def recent(self, slots: Slots) -> Recent:
-        """A copy of the readings that are kept of these series."""
-        keys = tuple(self._registry.keys[slot] for slot in slots.tolist())
-        return Recent(keys, *courses.recent(self._table, slots, self._target))
-
     def course(self, key: SeriesKey) -> Course | None:
         """A copy of what is kept of one series; None where it is not known."""
         slot = self._registry.slots.get(key)
-        if slot is None:
-            return None
-        last, alerts = self.fleet(np.array([slot])), tuple(self._book.of(slot))
-        return courses.course(self._table, slot, self._target, last, alerts)
+        return None if slot is None else self._groups[self._registry.group[slot]].course(slot, self._book)
+
+    def _every(self) -> Slots:
+        return np.arange(len(self._registry.keys))
+
+    def _looked_at(self, slots: Slots) -> Iterator[tuple[Group, slice | Slots]]:
+        """As `_by_group`; of no slots, the first group has none."""
+        return self._by_group(slots) if len(slots) else iter([(self._groups[0], slice(None))])
+
+    # -- what is kept over a restart --------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
         """Everything that the coming verdicts depend on."""
-        n = len(self._registry.keys)
-        return Snapshot(self.card.features, tuple(self._registry.keys), tuple(self._book), self._table.dump(n))
+        numbers = self._registry.group
+        parts = [
+            Part(group.card.features, group.dump(np.flatnonzero(numbers == nth)))
+            for nth, group in enumerate(self._groups)
+        ]
+        patterns = (*self._patterns, ("*", "*", self._group_of.every[-1]))
+        return Snapshot(tuple(self._registry.keys), tuple(self._book), patterns, tuple(parts))
 
-    def restore(self, snapshot: Snapshot) -> None:
+    def restore(self, snapshot: Snapshot) -> Renewed:
         """Go on from a snapshot. Thresholds and limits are those of the present rules.
 
-        The model may have another number of steps or leads: windows are refitted, and what is known of the errors at
-        each lead begins anew.
+        A series may have another model by now, with another number of steps or leads: windows are refitted, and what is
+        known of the errors at each lead begins anew. One whose model has other features begins anew as a whole.
 
         Raises:
-            ValueError: where the snapshot is of a model with other features, or has more series than the cap; the
-                engine is then as it was.
+            ValueError: where no model has the features of any in the snapshot, or there are more series than the cap;
+                the engine is then as it was.
         """
-        if snapshot.features != self.card.features or len(snapshot.keys) > self._registry.cap:
+        keys, n = snapshot.keys, len(snapshot.keys)
+        known = [group.card.features for group in self._groups]
+        if not any(alike(part.features, own) for part in snapshot.parts for own in known) or n > self._registry.cap:
             raise ValueError("the snapshot is of a model with other features, or has more series than the device cap")
-        columns = windows.refitted(snapshot.columns, self.card.n_step)
-        of_leads = [
-            name for name in LEAD_COLUMNS if name in columns and self._table[name].shape[1:] != columns[name].shape[1:]
-        ]
-        self._table.load({name: c for name, c in columns.items() if name not in of_leads}, len(snapshot.keys))
-        self._registry.load(snapshot.keys)
-        self._admissions.set_rules(list(range(len(snapshot.keys))))
+        numbers = np.array([self._group_of.of(key) for key in keys], np.int64)
+        loads = [list(self._carried(snapshot, numbers, nth)) for nth in range(len(self._groups))]
+        self._registry.load(keys)
+        for nth, (group, parts) in enumerate(zip(self._groups, loads, strict=True)):
+            slots = np.flatnonzero(numbers == nth)
+            for row, slot in enumerate(slots.tolist()):
+                self._registry.place(slot, nth, row)
+            group.load(slots, parts)
+        kept = {slot for parts in loads for slots, _ in parts for slot in slots.tolist()}
         self._book.load(snapshot.alerts)
+        renewed = [(key, slot) for slot, key in enumerate(keys) if slot not in kept]
+        cleared = [event for _, slot in renewed for event in self._book.ended(slot)]
+        for event in cleared:
+            self._book.take(event)
+        return Renewed(renewed, cleared)
+
+    def _carried(self, snapshot: Snapshot, numbers: Slots, nth: int) -> Iterator[tuple[Slots, Columns]]:
+        """What a group can go on from: slots, and their columns."""
+        before = np.array([snapshot.part_of(key) for key in snapshot.keys], np.int64)
+        for i, part in enumerate(snapshot.parts):
+            slots = np.flatnonzero(before == i)
+            mine = numbers[slots] == nth
+            if mine.any():
+                columns = part.columns if mine.all() else {name: c[mine] for name, c in part.columns.items()}
+                fitted = self._groups[nth].fitted(part.features, columns)
+                if fitted is not None:
+                    yield slots[mine], fitted
 
 
 def _above(device: str) -> Iterator[str]:

@@ -5,10 +5,9 @@ several times longer than ever before, silence when it lasts several times the s
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from forewarn.core.cadences import MIN_INTERVALS
-from forewarn.core.readings import Floats, Mask
+from forewarn.core.readings import Floats, Mask, Slots
 from forewarn.core.rules import Rules
 from forewarn.core.rulings import Ruling
 from forewarn.core.slots import Column, State, Table
@@ -59,12 +58,7 @@ def stuck(state: State, active: Mask, rules: Rules) -> Ruling:
     return Ruling((run >= limit) | (active & (run > 1)), run, limit)
 
 
-def silence_limit(table: Table, n: int, rules: Rules) -> Floats:
-    """Seconds without a reading that are too many, for the first n slots; infinite where too little is known."""
-    limit = np.maximum(rules.silent_factor * table["cadence"][:n, 0], rules.silent_min_s)
-    return np.where(table["n_interval"][:n] >= MIN_INTERVALS, limit, np.inf)
-
-
-def silent(table: Table, age: Floats, rules: Rules) -> NDArray[np.intp]:
-    """The slots whose last reading came `age` seconds ago and should have been followed by another."""
-    return np.flatnonzero(age > silence_limit(table, len(age), rules))
+def silence_limit(table: Table, rows: Slots, rules: Rules) -> Floats:
+    """Seconds without a reading that are too many, for these rows; infinite where too little is known."""
+    limit = np.maximum(rules.silent_factor * table["cadence"][rows, 0], rules.silent_min_s)
+    return np.where(table["n_interval"][rows] >= MIN_INTERVALS, limit, np.inf)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from forewarn.core.cadences import SHORTEST_S
-from forewarn.core.readings import Floats, Mask
+from forewarn.core.readings import Floats, Mask, Slots
 from forewarn.core.rules import Limits, Rules
 from forewarn.core.rulings import Ruling, held
 from forewarn.core.slots import Column, State, Table
@@ -25,15 +25,15 @@ COLUMNS = {name: Column(np.float64, (), fill) for name, fill in _BOUNDS.items()}
 }
 
 
-def set_limits(table: Table, slots: Sequence[int], found: Sequence[Limits]) -> None:
-    """Take over what the operator said of the series that have these slots."""
+def set_limits(table: Table, rows: Slots, found: Sequence[Limits]) -> None:
+    """Take over what the operator said of the series that have these rows."""
     for name in _BOUNDS:
-        table[name][slots] = [getattr(limits, name) for limits in found]
+        table[name][rows] = [getattr(limits, name) for limits in found]
 
 
-def given(table: Table, slot: int) -> dict[str, float]:
+def given(table: Table, row: int) -> dict[str, float]:
     """What the operator said of the values of one series."""
-    bounds = {name: float(table[name][slot]) for name in ("low", "high", "limit_below", "limit_above")}
+    bounds = {name: float(table[name][row]) for name in ("low", "high", "limit_below", "limit_above")}
     return {name: bound for name, bound in bounds.items() if np.isfinite(bound)}
 
 

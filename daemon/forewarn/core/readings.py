@@ -81,7 +81,8 @@ class Batch:
         keys: the series of each reading.
         at: `(n,)` each reading's own time, UTC epoch seconds.
         received_at: `(n,)` its arrival, UTC epoch seconds; not decreasing.
-        values: `(n, n_feature)` engineering units, columns in the order of the model card's features.
+        values: `(n, n_feature)` engineering units, columns in the order of the features of the model that judges the
+            series; columns that it has not are 0.
         seed: `(n,)` which are old readings that the broker kept: each begins the window of a series that has none, and
             raises nothing; None for none of them.
     """
@@ -128,8 +129,10 @@ class Fleet:
         residual: value - expected.
         score: in the unit of `threshold`.
         threshold: see `Verdicts.threshold`.
-        forecast: `(n, horizon)` what is forecast for the readings to come.
-        half_width: `(n, 2, horizon)` of the bands around it that hold 80 % and 95 %.
+        horizon: how many readings ahead the series' model forecasts; `forecast` and `half_width` have as many as the
+            furthest looking one.
+        forecast: `(n, most)` what is forecast for the readings to come.
+        half_width: `(n, 2, most)` of the bands around it that hold 80 % and 95 %.
     """
 
     keys: tuple[SeriesKey, ...]
@@ -144,5 +147,6 @@ class Fleet:
     residual: Floats
     score: Floats
     threshold: Floats
+    horizon: NDArray[np.int64]
     forecast: NDArray[np.float32]
     half_width: Floats

@@ -1,10 +1,10 @@
 """What counts as an alert: the operator's choices, in the core's own terms."""
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from math import inf
 from typing import Literal
 
+from forewarn.core.patterns import SeriesPattern
 from forewarn.core.readings import SeriesKey
 
 MIN_SENSITIVITY, MAX_SENSITIVITY = 0.001, 7.0
@@ -30,25 +30,19 @@ class Threshold:
 
 
 @dataclass(frozen=True, slots=True)
-class Override:
-    """Another threshold for the series whose device and metric match these shell-style patterns."""
+class Override(SeriesPattern):
+    """Another threshold for some series."""
 
-    device: str
-    metric: str
     threshold: Threshold
-
-    def matches(self, series: SeriesKey) -> bool:
-        """Whether this override is for that series."""
-        return fnmatchcase(series.device, self.device) and fnmatchcase(series.metric, self.metric)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What the series whose device and metric match these shell-style patterns must not do; infinite for no limit.
+class Limits(SeriesPattern):
+    """What some series must not do; infinite for no limit.
 
     Attributes:
-        device: pattern.
-        metric: pattern.
+        device: see `SeriesPattern`.
+        metric: see `SeriesPattern`.
         low: a reading below cannot have been measured.
         high: nor one above.
         max_rate_per_s: nor a change from one reading to the next of more than this a second.
@@ -63,10 +57,6 @@ class Limits:
     max_rate_per_s: float = inf
     limit_below: float = -inf
     limit_above: float = inf
-
-    def matches(self, series: SeriesKey) -> bool:
-        """Whether they are for that series."""
-        return fnmatchcase(series.device, self.device) and fnmatchcase(series.metric, self.metric)
 
 
 _NO_LIMITS = Limits()

@@ -2,11 +2,12 @@
 
 Rules that hold here:
 
-- Everything the engine knows of a series is one row of a `Table`; a slot is the row's number.
+- A slot is the number of a series, up to the cap. Everything the engine knows of it is one row of a `Table`: that of
+  the group of series that one model judges (`group.py`). With one group a slot is the row's number.
 - Columns grow by doubling up to the cap. What a new series gets is in admissions.py.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -76,28 +77,41 @@ class Table:
         if rows > self.rows:
             self._rows = np.concatenate([self._rows, self._fresh(rows - self.rows)])
 
-    def reset(self, slots: Sequence[int]) -> None:
+    def reset(self, rows: Slots) -> None:
         """Make rows fresh again."""
-        self._rows[slots] = self._fresh(1)
+        self._rows[rows] = self._fresh(1)
 
-    def dump(self, rows: int) -> dict[str, NDArray[Any]]:
-        """Copies of the first `rows` rows of every column."""
-        return {name: self[name][:rows].copy() for name in self._dtype.names or ()}
+    def dump(self, rows: Slots) -> dict[str, NDArray[Any]]:
+        """Copies of these rows of every column."""
+        return {name: self[name][rows] for name in self._dtype.names or ()}
 
-    def load(self, arrays: Mapping[str, NDArray[Any]], rows: int) -> None:
-        """Take the first `rows` rows from `dump`'s result. A column that it has not stays fresh.
+    def check(self, arrays: Mapping[str, NDArray[Any]], n: int) -> None:
+        """Make sure that `load` can take n rows of these.
 
         Raises:
             ValueError: where a column is of another type or shape.
         """
-        known = [name for name in self._dtype.names or () if name in arrays]
-        for name in known:
+        for name in self._known(arrays):
             given, own = arrays[name], self[name]
-            if given.dtype != own.dtype or given.shape != (rows, *own.shape[1:]):
+            if given.dtype != own.dtype or given.shape != (n, *own.shape[1:]):
                 raise ValueError(f"column {name} has another type or shape")
+
+    def load(self, arrays: Mapping[str, NDArray[Any]], rows: Slots) -> None:
+        """Take `dump`'s result into these rows. A column that it has not stays as it is, as do the other rows.
+
+        Raises:
+            ValueError: as `check`.
+        """
+        self.check(arrays, len(rows))
+        for name in self._known(arrays):
+            self[name][rows] = arrays[name]
+
+    def clear(self, rows: int) -> None:
+        """Have at least `rows` rows, all of them fresh."""
         self._rows = self._fresh(max(rows, self.rows))
-        for name in known:
-            self[name][:rows] = arrays[name]
+
+    def _known(self, arrays: Mapping[str, NDArray[Any]]) -> list[str]:
+        return [name for name in self._dtype.names or () if name in arrays]
 
 
 def rows_of(state: State, chosen: NDArray[np.bool_]) -> State:
@@ -115,28 +129,45 @@ def _bytes(state: State) -> np.dtype[np.void]:
 
 
 class Registry:
-    """Which series has which slot, up to a cap."""
+    """Which series has which slot, up to a cap, and where its row is."""
 
     def __init__(self, cap: int) -> None:
         """Start with no series."""
         self.cap = cap
+        self._group, self._row = np.empty((2, 64), np.int64)
         self.load(())
 
     def load(self, keys: Iterable[SeriesKey]) -> None:
         """Have these series, by slot, and no others."""
         self.keys: list[SeriesKey] = list(keys)
         self.slots: dict[SeriesKey, int] = {key: slot for slot, key in enumerate(self.keys)}
+        self._make_room()
 
     @property
     def full(self) -> bool:
         """Whether a new series needs another one's slot."""
         return len(self.keys) >= self.cap
 
+    @property
+    def group(self) -> Slots:
+        """`(n,)` the number of the group of each slot."""
+        return self._group[: len(self.keys)]
+
+    @property
+    def row(self) -> Slots:
+        """`(n,)` the row of each slot in the table of its group."""
+        return self._row[: len(self.keys)]
+
+    def place(self, slot: int, group: int, row: int) -> None:
+        """A slot has this row of this group."""
+        self._group[slot], self._row[slot] = group, row
+
     def add(self, key: SeriesKey) -> int:
         """Give a new series the next free slot."""
         slot = len(self.keys)
         self.keys.append(key)
         self.slots[key] = slot
+        self._make_room()
         return slot
 
     def drop_last(self) -> None:
@@ -150,3 +181,9 @@ class Registry:
         self.keys[slot] = key
         self.slots[key] = slot
         return old
+
+    def _make_room(self) -> None:
+        lacking = len(self.keys) - len(self._row)
+        if lacking > 0:
+            grown = np.zeros(max(len(self._row), lacking), np.int64)
+            self._group, self._row = np.concatenate([self._group, grown]), np.concatenate([self._row, grown])

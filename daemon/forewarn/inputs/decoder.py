@@ -8,8 +8,7 @@ Rules that hold here:
   for each that is not.
 - What a topic means is looked up once and remembered, for a bounded number of short topics. A rejection is not: names
   that are made up cost time, but neither memory nor what is remembered of real devices.
-- A model with one feature judges each metric as a series of its own. A model with several judges a device; the series
-  then has the name of the target.
+- Which model judges what, and which values are features of one, is said in `feeds.py`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,27 +17,18 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from forewarn.core.card import ModelCard
-from forewarn.core.readings import Rejection, SeriesKey
+from forewarn.core.patterns import SeriesPattern
+from forewarn.core.readings import Rejection
 from forewarn.errors import PayloadError
 from forewarn.inputs.dialect import Dialect, Input, Presence, Reader, Request, Sample, Told
 from forewarn.inputs.dialects import DIALECTS
-from forewarn.inputs.features import Features
+from forewarn.inputs.feeds import Feed, Feeds, Measured, Reading
 from forewarn.inputs.json_paths import number
 from forewarn.inputs.topics import MAX_REMEMBERED, checked_name, series
-from forewarn.inputs.units import conversion
 
 MAX_TOPICS = MAX_REMEMBERED
 MAX_TOPIC = 512  # characters; a longer topic is looked up each time
 _MAX_METRICS = 4096  # whose names were held against the patterns of an input
-
-
-class Reading(NamedTuple):
-    """One decoded reading; `at` is None where its arrival counts as its time, `seed` as in `Batch`."""
-
-    key: SeriesKey
-    at: float | None
-    values: tuple[float, ...]
-    seed: bool = False
 
 
 class Decoded(NamedTuple):
@@ -65,7 +55,7 @@ class _Route(NamedTuple):
 
 
 class Decoder:
-    """Messages to readings, for one model."""
+    """Messages to readings, for one model or several."""
 
     def __init__(
         self,
@@ -77,25 +67,29 @@ class Decoder:
         units: Mapping[str, str] | None = None,
         hold_s: float = 900.0,
         max_devices: int = 10_000,
+        monitors: Sequence[tuple[SeriesPattern, ModelCard]] = (),
     ) -> None:
         """Read messages of these inputs; the first whose pattern matches a topic has it.
 
         Args:
             inputs: in the order in which they are asked.
-            card: of the model.
+            card: of the model that judges every series that no monitor takes.
             max_payload_bytes: a longer payload is rejected.
             own_prefix: below which topics are those that forewarn publishes to.
             units: that readings of a metric are wanted in, where it is a temperature; the model's or °C otherwise.
             hold_s: for how long the last value of a feature counts that comes in messages of its own.
             max_devices: that are remembered for that.
+            monitors: the models of some series; the first whose pattern matches a series judges it.
         """
         self._sources = tuple(_Source(one, DIALECTS[one.dialect].make(one), _wants(one.metrics)) for one in inputs)
         self._own = None if own_prefix is None else f"{own_prefix}/"
-        features = {feature.name: feature.unit for feature in card.features}
-        self._units = {**features, **(units or {})}
-        self._usual_unit = card.unit or "°C"
-        self._target = card.target
-        self._joint = Features(card, max_age_s=hold_s, most=max_devices) if len(features) > 1 else None
+        feeds = {
+            id(one): Feed(one, units or {}, hold_s=hold_s, max_devices=max_devices)
+            for one in (card, *(one for _, one in monitors))
+        }
+        self._feed = feeds[id(card)]
+        single = not monitors and self._feed.joint is None
+        self._feeds = None if single else Feeds(self._feed, [(pattern, feeds[id(one)]) for pattern, one in monitors])
         self._most = max_payload_bytes
         self._routes: dict[str, _Route] = {}
 
@@ -126,11 +120,11 @@ class Decoder:
         source = route.source.input
         seed = retained and source.retained == "seed"
         told = route.read(payload, properties)
-        readings, rejected, others = self._readings(route.source, told, received_at, seed=seed)
-        if retained and source.retained == "ignore" and (readings or rejected):
+        readings, measured, rejected, others = self._readings(route.source, told, received_at, seed=seed)
+        if retained and source.retained == "ignore" and (readings or measured or rejected):
             raise PayloadError(Rejection.RETAINED, f"{topic[:80]!r}")
-        if self._joint is not None and readings:
-            readings = self._joined(self._joint, readings, rejected, received_at)
+        if self._feeds is not None:
+            readings = self._feeds.readings(measured, rejected, received_at)
         if rejected and not readings and not others:
             raise PayloadError(rejected[0].reason, rejected[0].detail)
         return Decoded(tuple(readings), rejected, others)
@@ -154,9 +148,10 @@ class Decoder:
 
     def _readings(
         self, source: _Source, told: Iterable[Told], received_at: float, *, seed: bool
-    ) -> tuple[list[Reading], list[PayloadError], list[Presence | Request]]:
-        """One reading for each sample that is wanted, or why it is none; and what is no sample."""
+    ) -> tuple[list[Reading], list[Measured], list[PayloadError], list[Presence | Request]]:
+        """Each sample that is wanted as a reading or as what feeds one, or why it is none; and what is no sample."""
         readings: list[Reading] = []
+        measured: list[Measured] = []
         rejected: list[PayloadError] = []
         others: list[Presence | Request] = []
         wants, usual_unit = source.wants, source.input.unit
@@ -174,36 +169,15 @@ class Decoder:
                 # Made anew, since the traceback of this one leads to the list that it would be in.
                 rejected.append(PayloadError(error.reason, f"{metric[:40]!r}: {error.detail}"))
                 continue
-            if unit or usual_unit:
-                size = self._converted(size, metric, unit or usual_unit)
             if since_arrival and at is None:
                 at = received_at + since_arrival
-            readings.append(Reading(key, at, (size,), seed or old))
-        return readings, rejected, others
-
-    def _converted(self, value: float, metric: str, unit: str) -> float:
-        change = conversion(unit, self._units.get(metric) or self._usual_unit)
-        return value if change is None else change.factor * value + change.offset
-
-    def _joined(
-        self, joint: Features, samples: list[Reading], rejected: list[PayloadError], received_at: float
-    ) -> list[Reading]:
-        """A reading of all features for each device of a message."""
-        devices: dict[str, list[Reading]] = {}
-        for sample in samples:
-            devices.setdefault(sample.key.device, []).append(sample)
-        readings = []
-        for device, known in devices.items():
-            at = known[0].at
-            values = {sample.key.metric: sample.values[0] for sample in known}
-            try:
-                row = joint.join(device, values, received_at if at is None else at)
-            except PayloadError as error:
-                rejected.append(PayloadError(error.reason, error.detail))
+            if self._feeds is not None:
+                measured.append(Measured(key, at, size, unit or usual_unit, seed or old))
                 continue
-            if row is not None:
-                readings.append(Reading(SeriesKey(device, self._target), at, row, known[0].seed))
-        return readings
+            if unit or usual_unit:
+                size = self._feed.converted(size, metric, unit or usual_unit)
+            readings.append(Reading(key, at, (size,), seed or old))
+        return readings, measured, rejected, others
 
 
 def _put(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from forewarn.inputs.chirpstack import ChirpStack
 from forewarn.inputs.cloudevents import CloudEvents
@@ -60,3 +61,14 @@ DIALECTS: Mapping[str, Known] = {
     "cloudevents": Known(CloudEvents, keys=frozenset({"device", "metric", "value", "values", "time"})),
     "sparkplug": Known(Sparkplug, "spBv1.0/#"),
 }
+
+
+def may_give(one: Input, metric: str) -> bool:
+    """Whether a message of this input can have a value of that metric."""
+    named = {one.metric} if one.metric else set(one.values) - {""}
+    chosen = one.dialect not in _NAMED or not named or metric in named
+    return chosen and (one.metrics is None or any(fnmatchcase(metric.lower(), p.lower()) for p in one.metrics))
+
+
+_NAMED = frozenset({"number", "json", "cloudevents"})
+"""Dialects that have the metrics that are set for them and no others, where any are."""

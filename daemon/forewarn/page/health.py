@@ -1,7 +1,7 @@
 """How the daemon itself is: what it runs, what it is connected to, what comes in and what waits."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -20,7 +20,7 @@ class Health:
         instance: its name.
         version: of forewarn.
         up_s: seconds since its start.
-        model: name, version and sha256.
+        models: name, version and sha256 of each.
         broker: its address.
         connected: whether it is.
         readings_per_s: received of late.
@@ -35,7 +35,7 @@ class Health:
     instance: str
     version: str
     up_s: float
-    model: Mapping[str, str]
+    models: Sequence[Mapping[str, str]]
     broker: str
     connected: bool
     readings_per_s: float
@@ -70,7 +70,8 @@ class Rate:
 
 def health(of: Health) -> str:
     """A list of terms and values, as HTML."""
-    model = f"{of.model['name']} {of.model['version']}"
+    models = ", ".join(f"{model['name']} {model['version']}" for model in of.models)
+    hashes = ", ".join(model["sha256"][:12] for model in of.models)
     rejected = sum(of.rejected.values())
     reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(of.rejected.items(), key=lambda pair: -pair[1]) if n)
     waiting = ", ".join(f"{queue} {depth:,}" for queue, (depth, _) in of.queues.items()) or "0"
@@ -85,7 +86,7 @@ def health(of: Health) -> str:
         _tile(
             "state file", {"ok": "ok", "failing": "cannot be written"}.get(of.state, "none"), good=_GOOD.get(of.state)
         ),
-        _tile("model", model, f"sha256 {of.model['sha256'][:12]}"),
+        _tile("model" if len(of.models) == 1 else "models", models, f"sha256 {hashes}"),
         _tile("forewarn", of.version, f"up {span(of.up_s)}"),
     ]
     return f'<dl class="tiles">{"".join(tiles)}</dl><p class="soft">As of {moment(of.at, of.at)} UTC.</p>'

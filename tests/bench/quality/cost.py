@@ -44,5 +44,5 @@ def engine_us(judge: Detector) -> float:
 
 def device_bytes(judge: Detector) -> int:
     """All that the engine keeps of one series of one feature, with windows of `N_STEP` readings."""
-    n: int = Engine(detectors.Persistence(N_STEP), Rules(detector=judge))._table._dtype.itemsize
+    n: int = Engine(detectors.Persistence(N_STEP), Rules(detector=judge))._groups[0].table._dtype.itemsize
     return n
