@@ -208,8 +208,8 @@ class AlertBook:
         return [self._active[slot, kind] for kind in Kind if (slot, kind) in self._active]
 
     def __iter__(self) -> Iterator[Alert]:
-        """Every active alert, in the order of their raises."""
-        return iter(tuple(self._active.values()))
+        """Every active alert, in the order of their raises, whatever batches these came in."""
+        return iter(sorted(self._active.values(), key=lambda alert: (alert.raised_at, alert.id)))
 
     def load(self, alerts: Iterable[Alert]) -> None:
         """Take the active alerts of a snapshot."""
