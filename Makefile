@@ -5,7 +5,7 @@
 # make fuzz   200,000 damaged inputs for everything that reads what others wrote, some two minutes (ARGS="--seed 5")
 # make locks   writes requirements.lock and requirements-training.lock anew
 # make chaos  the long forms of the tests of tests/chaos (about an hour), with their figures
-# make thorough   properties with twenty times the examples, whole runs with trainings and data in full
+# make thorough   properties with twenty times the examples, other ones each time; whole runs with trainings and data in full
 # make bench-journal   what the journal costs, by durability and QoS
 # make quality   measures alerts and forecasts on public data and writes the tables in docs (an hour, 500 MB to install; ARGS="nab quiet" for parts)
 
