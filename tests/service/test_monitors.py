@@ -111,6 +111,7 @@ def test_each_model_judges_its_series_through_a_reload_of_one_and_a_kill(
         eventually(lambda: all(alerts(subscriber, device)[-1][0] == "cleared" for device in names))
         for device, (_, alert_id, _) in ((device, told[0]) for device, told in first.items()):
             assert {told[1] for told in alerts(subscriber, device)} == {alert_id}
+            eventually(lambda device=device: len(statuses(subscriber, device, 61)) == 12)  # type: ignore[misc]  # the same
             assert set(statuses(subscriber, device, 61)) == {"scored"}
         assert alerts(subscriber, "freezer-1")[-1][2] == "timed"
         assert alerts(subscriber, "boiler")[-1][2] == "pair"
