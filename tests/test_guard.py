@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from forewarn.core.engine import Engine
@@ -68,6 +68,8 @@ class Guarded(Log):
     sizes=st.lists(st.integers(1, 60), max_size=12),
     poison=st.sets(st.integers(0, 399), min_size=1, max_size=30),
 )
+@example(seed=202, sizes=[], poison={0})
+@example(seed=38, sizes=[], poison={0, 1})
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_all_others_are_judged_as_if_the_poison_had_not_been_there(
     place: str, seed: int, sizes: list[int], poison: set[int]

@@ -52,9 +52,7 @@ class Receipts:
     def forget(self) -> None:
         """The broker keeps no session of ours: packet identifiers start anew."""
         self._digest = array("Q", bytes(8 * _IDENTIFIERS))
-        self._nth = array(
-            "Q", bytes(8 * _IDENTIFIERS)
-        )  # the how-manieth receipt is the last of this identifier; 0: none
+        self._nth = array("Q", bytes(8 * _IDENTIFIERS))  # when each came, as a count of all; 0 for never
         self._n = self._n_kept = 0
 
     def keep(self) -> bytes:
