@@ -16,6 +16,7 @@ from forewarn import __version__
 from forewarn.core.rules import MAX_SENSITIVITY, MIN_SENSITIVITY, Rules
 from forewarn.data_options import add_columns, add_source, asked_of, source_of
 from forewarn.errors import ForewarnError, ModelError, SettingsError, UsageError
+from forewarn.fleet.cli import add_fleet
 from forewarn.simulate import USUAL_FAULTS, Fault, Simulation
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_simulate(commands)
     _add_replay(commands)
     _add_demo(commands)
+    add_fleet(commands)
     _add_hash_password(commands)
     return parser
 

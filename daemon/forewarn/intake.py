@@ -10,11 +10,10 @@ Rules that hold here:
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from forewarn.adapters.telemetry import Telemetry
 from forewarn.core.readings import Batch, Rejection, SeriesKey
 from forewarn.errors import PayloadError
 from forewarn.inbox import Message
@@ -38,13 +37,26 @@ class Taken(NamedTuple):
     requests: Sequence[Request]
 
 
+class Counts(Protocol):
+    """Who is told what became of messages that are no readings."""
+
+    def rejected(self, reason: Rejection) -> None:
+        """One was rejected."""
+
+    def skipped(self) -> None:
+        """One is no reading by design."""
+
+    def restamped(self, n: int) -> None:
+        """So many readings have their arrival for their time."""
+
+
 class Intake:
     """Reads messages for the models of a daemon."""
 
     def __init__(
         self,
         decoder: Decoder,
-        telemetry: Telemetry,
+        telemetry: Counts,
         complaints: Complaints,
         *,
         n_feature: int,

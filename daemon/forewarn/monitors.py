@@ -138,8 +138,12 @@ def of_file(settings: Settings, models: Models, devices: Iterable[str], metric: 
 
 def signature(settings: Settings) -> _Signature:
     """What tells the model files from others without reading them; None in place of one that is not there."""
-    names = dict.fromkeys([settings.model, *(one.model for one in settings.monitors if one.model is not None)])
-    return tuple(_of_file(resolve_model(name)) for name in names)
+    return tuple(_of_file(resolve_model(name)) for name in names_of(settings))
+
+
+def names_of(settings: Settings) -> list[str]:
+    """The names of the model files, each once."""
+    return list(dict.fromkeys([settings.model, *(one.model for one in settings.monitors if one.model is not None)]))
 
 
 def _of_file(path: Path) -> tuple[int, int, int] | None:

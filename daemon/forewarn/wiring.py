@@ -64,7 +64,7 @@ def parts_of(settings: Settings, observe: Callable[[int, float], None]) -> Parts
         models,
         models.engine(),
         decoder_of(settings, models.rest.card, models.cards),
-        _phrasebook(settings, models),
+        phrasebook(settings, models),
         recording_of(settings, models),
     )
 
@@ -166,7 +166,8 @@ def _path(dotted: str | None) -> tuple[str, ...] | None:
     return tuple(dotted.split(".")) if dotted else None
 
 
-def _phrasebook(settings: Settings, models: Models) -> Phrasebook:
+def phrasebook(settings: Settings, models: Models) -> Phrasebook:
+    """What makes the messages."""
     return Phrasebook(
         root=f"{settings.publish.prefix}/{settings.instance}",
         models=models.choice(model_told),

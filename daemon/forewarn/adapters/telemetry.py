@@ -38,7 +38,7 @@ from forewarn.core.readings import (
 )
 from forewarn.core.verdicts import Verdicts
 
-_EVENTS: Final = {AlertRaised: "raised", AlertUpdated: "updated", AlertCleared: "cleared"}
+EVENTS: Final = {AlertRaised: "raised", AlertUpdated: "updated", AlertCleared: "cleared"}
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _LATENCY_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _INFERENCE_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
@@ -88,7 +88,7 @@ class Telemetry(Collector):
         self._received = self._forecasts = self._evicted = self._published = 0
         self._outcomes = np.zeros(len(Outcome), np.int64)
         self._rejected = dict.fromkeys(Rejection, 0)  # while decoding
-        self._events = dict.fromkeys(product(Kind, Severity, _EVENTS.values()), 0)
+        self._events = dict.fromkeys(product(Kind, Severity, EVENTS.values()), 0)
         self._active: dict[tuple[SeriesKey, Kind], float] = {}  # when each was raised
         self._is_connected, self._connects = False, 0
         self._state_failing = False
@@ -229,7 +229,7 @@ class Telemetry(Collector):
                 self._evicted += 1
                 return
             alert = event.alert
-            self._events[alert.kind, alert.severity, _EVENTS[type(event)]] += 1
+            self._events[alert.kind, alert.severity, EVENTS[type(event)]] += 1
             if isinstance(event, AlertCleared):
                 self._active.pop((alert.series, alert.kind), None)
             else:

@@ -183,6 +183,20 @@ class Engine:
             ]
         )
 
+    def silent_from(self, listening_since: float) -> float:
+        """The time from which on `tick` would find some series silent that it has not told yet; infinite for none.
+
+        Args:
+            listening_since: see `tick`.
+        """
+        slots = self._every()
+        times = [
+            group.silent_from(slots[some], listening_since)
+            for group, some in self._by_group(slots)
+            if group.rules.silent and len(slots)
+        ]
+        return min(times, default=np.inf)
+
     def lost(self, departures: Sequence[tuple[str, float]]) -> list[AlertChange]:
         """Take the word of devices that are going, or of who speaks for them: their series are silent from now on.
 
@@ -207,6 +221,11 @@ class Engine:
         return [event for one in silenced for event in one.events]
 
     # -- views ------------------------------------------------------------------------------------------------------
+
+    @property
+    def n_series(self) -> int:
+        """How many series are known."""
+        return len(self._registry.keys)
 
     def alerts(self, slot: int) -> list[Alert]:
         """The active alerts of a slot."""

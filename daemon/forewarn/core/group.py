@@ -208,20 +208,32 @@ class Group:
 
     def overdue(self, slots: Slots, now: float, listening_since: float) -> Silenced:
         """Those of these series that are silent, and were not: see `Engine.tick`."""
-        rows, table = self._registry.row[slots], self.table
-        age = now - np.maximum(table["received_at"][rows], listening_since)
-        limit = faults.silence_limit(table, rows, self.rules)
-        new = (age > limit) & ((table["active"][rows] & BIT[Kind.SILENT]) == 0)
+        rows = self._registry.row[slots]
+        age = now - np.maximum(self.table["received_at"][rows], listening_since)
+        limit = faults.silence_limit(self.table, rows, self.rules)
+        new = (age > limit) & self._heard(rows)
         return self._silenced(slots[new], limit[new], np.full(int(new.sum()), now))
+
+    def silent_from(self, slots: Slots, listening_since: float) -> float:
+        """When the first of these series will be silent: see `Engine.silent_from`."""
+        rows = self._registry.row[slots]
+        last = np.maximum(self.table["received_at"][rows], listening_since)
+        limit = faults.silence_limit(self.table, rows, self.rules)
+        return float(np.min(last + limit, where=self._heard(rows), initial=np.inf))
 
     def departed(self, slots: Slots, said_at: Floats) -> Silenced:
         """Those of these series that are silent since these times, by the word of their devices: see `Engine.lost`."""
         rows, table = self._registry.row[slots], self.table
         silence = said_at - table["received_at"][rows]
-        new = (silence >= 0) & ((table["active"][rows] & BIT[Kind.SILENT]) == 0)
+        new = (silence >= 0) & self._heard(rows)
         usual = faults.silence_limit(table, rows, self.rules)
         limit = np.minimum(usual, np.maximum(self.rules.silent_min_s, silence))
         return self._silenced(slots[new], limit[new], said_at[new])
+
+    def _heard(self, rows: Slots) -> Mask:
+        """Which of these rows are of series that are not told to be silent."""
+        heard: Mask = (self.table["active"][rows] & BIT[Kind.SILENT]) == 0
+        return heard
 
     def _silenced(self, slots: Slots, limit: Floats, at: Floats) -> Silenced:
         """These are silent as of the times `at`, `limit` seconds being the most to expect of them."""

@@ -35,6 +35,7 @@ class Known:
         keys: of `[[inputs]]` that it knows, besides those that every dialect has.
         metrics: the patterns of the metrics that are taken where the input does not say; None for all.
         also: what is subscribed to besides `topic`, where the input has that.
+        remembers: whether what a message means depends on what came before it.
     """
 
     make: Callable[[Input], Dialect]
@@ -42,16 +43,17 @@ class Known:
     keys: frozenset[str] = frozenset()
     metrics: tuple[str, ...] | None = TEMPERATURES
     also: tuple[str, ...] = ()
+    remembers: bool = False
 
 
 DIALECTS: Mapping[str, Known] = {
     "number": Known(Number, keys=frozenset({"metric"}), metrics=None),
     "json": Known(Json, keys=frozenset({"device", "metric", "value", "values", "time"}), metrics=None),
-    "zigbee2mqtt": Known(Zigbee2mqtt, "zigbee2mqtt/#"),
+    "zigbee2mqtt": Known(Zigbee2mqtt, "zigbee2mqtt/#", remembers=True),
     "tasmota": Known(Tasmota, "tele/{device}/+"),
-    "shelly": Known(Shelly, "shellies/#", also=("+/events/rpc", "+/online")),
+    "shelly": Known(Shelly, "shellies/#", also=("+/events/rpc", "+/online"), remembers=True),
     "esphome": Known(Esphome, "+/sensor/+/state", also=("+/status",)),
-    "homie": Known(Homie, "homie/#"),
+    "homie": Known(Homie, "homie/#", remembers=True),
     "zwavejs": Known(ZwaveJs, "zwave/#"),
     "senml": Known(Senml, keys=frozenset({"metric"})),
     "senml-cbor": Known(SenmlCbor, keys=frozenset({"metric"})),
@@ -59,7 +61,7 @@ DIALECTS: Mapping[str, Known] = {
     "ttn": Known(TheThingsStack, "v3/+/devices/+/up", frozenset({"device", "absent_is_zero"})),
     "influx": Known(Influx, keys=frozenset({"device"})),
     "cloudevents": Known(CloudEvents, keys=frozenset({"device", "metric", "value", "values", "time"})),
-    "sparkplug": Known(Sparkplug, "spBv1.0/#"),
+    "sparkplug": Known(Sparkplug, "spBv1.0/#", remembers=True),
 }
 
 

@@ -10,7 +10,7 @@ Rules that hold here:
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -97,6 +97,9 @@ class Settings(BaseSettings):
         )
 
 
+_Schema = TypeVar("_Schema", bound=Settings)
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """Settings and, for each dotted key that was given, where its value came from."""
@@ -115,12 +118,21 @@ def load(path: Path | None) -> Loaded:
     Raises:
         SettingsError: naming the file, the key and what to do, one line for each problem.
     """
-    sources = read_sources(Settings, path)
+    return Loaded(*_read(Settings, path))
+
+
+def load_as(schema: type[_Schema], path: Path | None) -> _Schema:
+    """Read settings that have more than those of the daemon; as `load`."""
+    return _read(schema, path)[0]
+
+
+def _read(schema: type[_Schema], path: Path | None) -> tuple[_Schema, Mapping[str, str]]:
+    sources = read_sources(schema, path)
     origins = {key: name for name, values in sources.items() for key, _ in flat(values)}
     try:
-        return Loaded(Settings(**merged(sources.values())), origins)
+        return schema(**merged(sources.values())), origins
     except ValidationError as error:
-        raise SettingsError(problems(error, Settings, origins)) from None
+        raise SettingsError(problems(error, schema, origins)) from None
 
 
 def effective(settings: Settings) -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,58 @@
+"""The commands of `forewarn fleet`."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from forewarn.fleet.spark.sinks import AlertMessage
+
+
+def add_fleet(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `fleet` and its commands."""
+    parser = commands.add_parser(
+        "fleet",
+        help="judge a fleet on Apache Spark",
+        description="Judge a fleet that one machine is too small for, with the daemon's own engine on Apache Spark.",
+    )
+    actions = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_run(actions)
+
+
+def _add_run(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    run = actions.add_parser("run", help="judge what comes", description="Judge what comes, until SIGTERM.")
+    run.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings with [fleet], TOML")
+    run.add_argument(
+        "--packages", default="", metavar="NAME,…", help="Maven coordinates of connectors, such as Kafka's"
+    )
+    run.add_argument("--once", action="store_true", help="end once all that is there has been judged")
+    run.add_argument("--print", action="store_true", help="print what each alert says")
+    run.set_defaults(command=_run)
+
+
+def _run(args: argparse.Namespace) -> None:
+    from forewarn.fleet.settings import load_fleet  # noqa: PLC0415 - --help is quick
+    from forewarn.fleet.spark.session import check_installed  # noqa: PLC0415 - the same
+    from forewarn.logs import start_logging  # noqa: PLC0415 - the same
+
+    settings = load_fleet(args.config)
+    check_installed()
+    from forewarn.fleet.spark.stream import Job, stop_on_signals  # noqa: PLC0415 - it imports pyspark
+
+    start_logging(settings.logging.level, settings.logging.format)
+    job = Job(
+        settings, packages=[name for name in args.packages.split(",") if name], show=_show if args.print else None
+    )
+    stop_on_signals(job)
+    job.run(once=args.once)
+
+
+def _show(alerts: "Sequence[AlertMessage]") -> None:
+    from forewarn.fleet.spark.sinks import sentence_of  # noqa: PLC0415 - it imports pyspark
+
+    for alert in alerts:
+        print(sentence_of(alert))
+    sys.stdout.flush()

@@ -1,0 +1,1 @@
+"""The fleet on Apache Spark: the only importer of pyspark."""

@@ -1,0 +1,86 @@
+"""The Spark session of a fleet job."""
+
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forewarn.errors import ForewarnError, SettingsError
+from forewarn.fleet.settings import FleetSettings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+CONNECTOR = "org.apache.spark:spark-sql-kafka-0-10_2.13"
+_ROCKSDB = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
+_LOOPBACK = "127.0.0.1"
+_MOST_PARTITIONS = 32
+
+
+def check_installed() -> None:
+    """Refuse to go on without pyspark or Java.
+
+    Raises:
+        SettingsError: saying what to install.
+    """
+    try:
+        import pandas  # noqa: F401, ICN001, PLC0415 - asks whether it is there
+        import pyarrow  # noqa: F401, ICN001, PLC0415
+        import pyspark  # noqa: F401, PLC0415
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"a fleet needs {error.name}, which is not installed: pip install 'forewarn[spark]'"
+        ) from error
+    home = os.environ.get("JAVA_HOME")
+    if shutil.which(str(Path(home) / "bin" / "java") if home else "java") is None:
+        raise SettingsError("a fleet needs Java 17: install a JRE (Debian: openjdk-17-jre-headless), or set JAVA_HOME")
+
+
+def start(settings: FleetSettings, packages: Sequence[str] = ()) -> "SparkSession":
+    """A session with the settings that the job needs; those of `[fleet.spark]` count over them.
+
+    Raises:
+        SettingsError: where pyspark or Java is missing.
+        ForewarnError: where Spark does not start.
+    """
+    check_installed()
+    from pyspark import SparkConf  # noqa: PLC0415 - it may be missing until here
+    from pyspark.sql import SparkSession  # noqa: PLC0415
+
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    given, submitted = settings.fleet.spark, "SPARK_ENV_LOADED" in os.environ
+    conf = SparkConf()
+    conf.set("spark.app.name", f"forewarn-{settings.instance}")
+    defaults = {
+        "spark.sql.shuffle.partitions": str(min(settings.fleet.buckets, _MOST_PARTITIONS)),
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.streaming.stateStore.providerClass": _ROCKSDB,
+        "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
+        "spark.sql.streaming.metricsEnabled": "true",
+        "spark.ui.prometheus.enabled": "true",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.metrics.conf.*.sink.prometheusServlet.class": "org.apache.spark.metrics.sink.PrometheusServlet",
+        "spark.metrics.conf.*.sink.prometheusServlet.path": "/metrics/prometheus",
+        # Workers read each task's readings from Arrow; larger parts than these cost memory and bring nothing.
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
+    }
+    if not submitted:
+        defaults["spark.master"] = "local[*]"
+        if given.get("spark.master", "local").startswith("local"):
+            os.environ.setdefault("SPARK_LOCAL_IP", _LOOPBACK)  # nobody else needs to reach it
+    if packages:
+        defaults["spark.jars.packages"] = ",".join(packages)
+    for name, value in {**defaults, **given}.items():
+        if name in given or not conf.contains(name):  # what spark-submit was given counts over a default
+            conf.set(name, value)
+    try:
+        spark = SparkSession.builder.config(conf=conf).getOrCreate()
+    except Exception as error:
+        raise ForewarnError(f"Spark does not start: {(str(error) or repr(error)).splitlines()[0][:300]}") from error
+    # What fails is told in one line by whoever started the job; the stack of the JVM is for `debug`.
+    spark.sparkContext.setLogLevel("INFO" if settings.logging.level == "debug" else "FATAL")
+    logging.getLogger("py4j").setLevel(logging.WARNING)
+    return spark
