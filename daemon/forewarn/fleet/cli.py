@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from forewarn.data_options import add_columns, asked_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -20,6 +22,7 @@ def add_fleet(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     )
     actions = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_run(actions)
+    _add_backfill(actions)
 
 
 def _add_run(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -48,6 +51,33 @@ def _run(args: argparse.Namespace) -> None:
     )
     stop_on_signals(job)
     job.run(once=args.once)
+
+
+def _add_backfill(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = actions.add_parser(
+        "backfill",
+        help="judge history",
+        description="Judge the past readings of a fleet: scores and alerts as Parquet, and a summary.",
+    )
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings with [fleet], TOML")
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="Parquet files of past readings")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="of the results, a new one")
+    parser.add_argument("--target", metavar="NAME", help="column to judge (default: the only one, or the model's)")
+    add_columns(parser)
+    parser.set_defaults(command=_backfill)
+
+
+def _backfill(args: argparse.Namespace) -> None:
+    from forewarn.fleet.settings import load_fleet  # noqa: PLC0415 - --help is quick
+    from forewarn.fleet.spark.session import check_installed  # noqa: PLC0415 - the same
+    from forewarn.history.columns import Choice  # noqa: PLC0415 - the same
+
+    settings = load_fleet(args.config)
+    check_installed()
+    from forewarn.fleet.spark.backfill import backfill  # noqa: PLC0415 - it imports pyspark
+
+    summary = backfill(settings, args.data, args.out, Choice(**asked_of(args)))
+    print("\n".join(summary.lines()))
 
 
 def _show(alerts: "Sequence[AlertMessage]") -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from forewarn.errors import ForewarnError, SettingsError
 from forewarn.fleet.settings import FleetSettings
+from forewarn.fleet.spark import quiet
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -77,7 +78,8 @@ def start(settings: FleetSettings, packages: Sequence[str] = ()) -> "SparkSessio
         if name in given or not conf.contains(name):  # what spark-submit was given counts over a default
             conf.set(name, value)
     try:
-        spark = SparkSession.builder.config(conf=conf).getOrCreate()
+        with quiet.launch():
+            spark = SparkSession.builder.config(conf=conf).getOrCreate()
     except Exception as error:
         raise ForewarnError(f"Spark does not start: {(str(error) or repr(error)).splitlines()[0][:300]}") from error
     # What fails is told in one line by whoever started the job; the stack of the JVM is for `debug`.
