@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from forewarn import __version__
 from forewarn.adapters.telemetry import CONTENT_TYPE, EVENTS
-from forewarn.core.alerts import Kind, Severity
+from forewarn.core.alerts import AlertRaised, Kind, Severity
 from forewarn.core.card import ModelCard
 from forewarn.core.readings import Outcome, Rejection, status_name
 
@@ -90,6 +90,14 @@ class FleetTelemetry(Collector):
             self._alerts[kind_of_change, Kind(kind), Severity(severity)] += n
         else:
             self._other[name] += n
+
+    def summary(self) -> str:
+        """What was counted, in a line."""
+        with self._lock:
+            readings = ", ".join(f"{n} {status}" for status, n in self._readings.items() if n)
+            raised = sum(n for (change, _, _), n in self._alerts.items() if change == EVENTS[AlertRaised])
+            series = sum(level.get("series", 0) for level in self._levels.values())
+        return f"{readings or 'no readings'}; {series} series, {raised} alerts"
 
     def exposition(self) -> tuple[bytes, str]:
         """What Prometheus reads, and its content type."""

@@ -23,6 +23,7 @@ def add_fleet(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     actions = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_run(actions)
     _add_backfill(actions)
+    _add_demo(actions)
 
 
 def _add_run(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -78,6 +79,30 @@ def _backfill(args: argparse.Namespace) -> None:
 
     summary = backfill(settings, args.data, args.out, Choice(**asked_of(args)))
     print("\n".join(summary.lines()))
+
+
+def _add_demo(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = actions.add_parser(
+        "demo",
+        help="see it at work, with a fleet of its own",
+        description="A simulated fleet that writes to a landing folder, the job that reads it, and its alerts.",
+    )
+    parser.add_argument("--devices", type=int, default=2000, metavar="N", help="sensors (%(default)s)")
+    parser.add_argument("--duration", type=float, default=180.0, metavar="S", help="seconds it runs (%(default)s)")
+    parser.add_argument(
+        "--speed", type=float, default=120.0, metavar="N", help="simulated seconds in a second (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of everything random (%(default)s)")
+    parser.set_defaults(command=_demo)
+
+
+def _demo(args: argparse.Namespace) -> None:
+    from forewarn.fleet.demo import FleetDemoSpec, demo  # noqa: PLC0415 - --help is quick
+    from forewarn.fleet.spark.session import check_installed  # noqa: PLC0415 - the same
+
+    spec = FleetDemoSpec(args.devices, args.duration, args.speed, args.seed)
+    check_installed()
+    demo(spec)
 
 
 def _show(alerts: "Sequence[AlertMessage]") -> None:

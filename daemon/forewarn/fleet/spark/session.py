@@ -35,6 +35,15 @@ def check_installed() -> None:
         raise SettingsError(
             f"a fleet needs {error.name}, which is not installed: pip install 'forewarn[spark]'"
         ) from error
+    check_java()
+
+
+def check_java() -> None:
+    """Refuse to go on without Java.
+
+    Raises:
+        SettingsError: saying what to install.
+    """
     home = os.environ.get("JAVA_HOME")
     if shutil.which(str(Path(home) / "bin" / "java") if home else "java") is None:
         raise SettingsError("a fleet needs Java 17: install a JRE (Debian: openjdk-17-jre-headless), or set JAVA_HOME")
