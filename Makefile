@@ -1,7 +1,7 @@
 # make demo   a broker, a simulated fleet and the daemon, live, on a machine that has only Python 3.11+
 # make fleet-demo   a simulated fleet of 2,000 sensors judged on Apache Spark, on this machine; needs Java 17
 # make test   the whole suite, two files at a time (installs the training extra with the CPU build of torch)
-# make test-fleet   the tests that run Spark (installs the extra `spark`, some 450 MB; needs Java 17)
+# make test-fleet   the tests that run Spark (installs the extra `spark`, some 740 MB; needs Java 17)
 # make lint   ruff, mypy strict, import-linter
 # make dashboards   writes the Grafana dashboards in deploy/grafana/dashboards anew
 # make fuzz   200,000 damaged inputs for everything that reads what others wrote, some two minutes (ARGS="--seed 5")

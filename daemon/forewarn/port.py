@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
 from forewarn.adapters.http import HttpServer
 from forewarn.adapters.http_request import Answer, Route, Stream
@@ -34,7 +35,7 @@ def open_port(
     if not metrics.enabled:
         return None
     routes: dict[str, Route] = {
-        "/metrics": lambda _: _exposed(telemetry),
+        "/metrics": lambda _: exposed(telemetry),
         "/healthz": lambda _: _line(unhealthy()),
         "/readyz": lambda _: _line(unready()),
     }
@@ -55,7 +56,15 @@ def open_port(
     return server
 
 
-def _exposed(telemetry: Telemetry) -> Answer:
+class Exposing(Protocol):
+    """What Prometheus may read."""
+
+    def exposition(self) -> tuple[bytes, str]:
+        """The text, and its content type."""
+
+
+def exposed(telemetry: Exposing) -> Answer:
+    """What /metrics answers."""
     body, content_type = telemetry.exposition()
     return Answer(200, content_type, body)
 

@@ -45,7 +45,7 @@ trigger_s = {trigger_s}
 scores = {scores}
 {more}
 [fleet.spark]
-"spark.master" = "local[{cores}]"
+"spark.master" = "local[{cores},4]"
 "spark.ui.enabled" = "false"
 "spark.sql.shuffle.partitions" = "2"
 """

@@ -70,6 +70,9 @@ def _own(text: str) -> str | None:
 
 
 def _first_line(text: str) -> str:
+    """What the last of the causes says, else the first line, without the names of Java's classes."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    causes = [line for line in lines if line.startswith("Caused by: ")] or lines
-    return " ".join(causes[-1 if causes is not lines else 0].split())[:_MOST]
+    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    shown = causes[-1] if causes else next(iter(lines), "it does not say why")
+    name, found, rest = shown.partition(": ")
+    return " ".join((rest if found and " " not in name else shown).split())[:_MOST]

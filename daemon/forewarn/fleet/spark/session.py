@@ -78,7 +78,7 @@ def start(settings: FleetSettings, packages: Sequence[str] = ()) -> "SparkSessio
         "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
     }
     if not submitted:
-        defaults["spark.master"] = "local[*]"
+        defaults["spark.master"] = "local[*,4]"  # a task whose worker dies is tried again
         if given.get("spark.master", "local").startswith("local"):
             os.environ.setdefault("SPARK_LOCAL_IP", _LOOPBACK)  # nobody else needs to reach it
     if packages:

@@ -22,6 +22,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
 from forewarn.adapters.fleet_telemetry import FleetTelemetry
+from forewarn.adapters.http import HttpServer
+from forewarn.adapters.http_request import Answer, Route
 from forewarn.errors import ForewarnError, ModelError, SettingsError
 from forewarn.fleet import rows
 from forewarn.fleet.settings import FleetSettings
@@ -41,7 +43,8 @@ from forewarn.fleet.spark.sinks import (
 from forewarn.fleet.spark.sources import messages
 from forewarn.fleet.spark.stages import JudgeStage, read_stage
 from forewarn.monitors import Models
-from forewarn.wiring import broker_of
+from forewarn.port import exposed
+from forewarn.wiring import auth_of, broker_of, server_tls
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,7 +75,7 @@ class Job:
         self._folder = settings.fleet.folder
         self._shipping = Shipping(settings)
         self.telemetry = FleetTelemetry()
-        self._query: StreamingQuery | None = None
+        self._sinks: list[Sink] = []
         self._stopping = False
 
     def run(self, *, once: bool = False) -> None:
@@ -86,21 +89,24 @@ class Job:
         with _locked(self._folder):
             _keep_buckets(self._folder, self._settings.fleet.buckets)
             self._use(self._shipping.begin(_next_batch(self._folder / "checkpoint")))
-            spark = start(self._settings, self._packages)
-            try:
-                self._sinks = list(self._made_sinks(spark))
-                self._query = self._started(spark, once=once)
-                log.info("fleet %s runs in %s", self._settings.instance, self._folder)
-                while not self._query.awaitTermination(_LOOK_S):
-                    # Timers keep Spark from ending by itself when all is read.
-                    if self._stopping or (once and self._nothing_came()):
-                        self._query.stop()
-            except Exception as error:
-                if not self._stopping:
-                    raise error if isinstance(error, ForewarnError) else told(error, self._settings) from error
-            finally:
-                with suppress(OSError):  # a signal to all processes has ended Spark itself by now
-                    spark.stop()
+            with self._port():
+                self._run(start(self._settings, self._packages), once=once)
+
+    def _run(self, spark: SparkSession, *, once: bool) -> None:
+        try:
+            self._sinks = list(self._made_sinks(spark))
+            query = self._started(spark, once=once)
+            log.info("fleet %s runs in %s", self._settings.instance, self._folder)
+            while not query.awaitTermination(_LOOK_S):
+                # Timers keep Spark from ending by itself when all is read.
+                if self._stopping or (once and _nothing_came(query)):
+                    query.stop()
+        except Exception as error:
+            if not self._stopping:
+                raise error if isinstance(error, ForewarnError) else told(error, self._settings) from error
+        finally:
+            with suppress(OSError):  # a signal to all processes has ended Spark itself by now
+                spark.stop()
 
     def stop(self, _number: int = 0, _frame: FrameType | None = None) -> None:
         """End soon; may be the handler of a signal."""
@@ -118,10 +124,24 @@ class Job:
             writer.trigger(availableNow=True) if once else writer.trigger(processingTime=f"{fleet.trigger_s} seconds")
         ).start()
 
-    def _nothing_came(self) -> bool:
-        """Whether the last micro-batch had no messages."""
-        progress = None if self._query is None else self._query.lastProgress
-        return progress is not None and progress.numInputRows == 0
+    @contextmanager
+    def _port(self) -> Iterator[None]:
+        """Answer at /metrics and /healthz, where the settings want it."""
+        metrics = self._settings.metrics
+        if not metrics.enabled:
+            yield
+            return
+        routes: dict[str, Route] = {
+            "/metrics": lambda _: exposed(self.telemetry),
+            "/healthz": lambda _: Answer(200, "text/plain; charset=utf-8", b"ok\n"),
+        }
+        tls, auth = server_tls(metrics), auth_of(metrics)
+        server = HttpServer(metrics.host, metrics.port, routes, tls=tls, auth=auth, told_to_all=["/healthz"])
+        log.info("metrics on %s/metrics", server.url)
+        try:
+            yield
+        finally:
+            server.close()
 
     def _made_sinks(self, spark: SparkSession) -> Iterator[Sink]:
         for name in self._settings.fleet.alerts:
@@ -173,6 +193,12 @@ class Job:
 
     def _use(self, models: Models) -> None:
         self.telemetry.models_loaded([(model.card, model.sha256) for model in models.every])
+
+
+def _nothing_came(query: "StreamingQuery") -> bool:
+    """Whether the last micro-batch had no messages."""
+    progress = query.lastProgress
+    return progress is not None and progress.numInputRows == 0
 
 
 def stop_on_signals(job: Job) -> None:
