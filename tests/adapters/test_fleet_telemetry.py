@@ -165,7 +165,7 @@ def test_reloads_are_counted_by_their_result() -> None:
 def test_a_whole_micro_batch_adds_up() -> None:
     source, counts = FleetTelemetry(), counts_of_one_batch()
     source.batch_done(7, counts, {}, 1.0)
-    said = Counter({name: 0 for name in ("readings", "rejections", "alerts")})
+    said = Counter(dict.fromkeys(("readings", "rejections", "alerts"), 0))
     for (name, _), n in samples(source).items():
         said[name.removeprefix("forewarn_fleet_").removesuffix("_total")] += int(n)
     assert said["readings"] == sum(n for name, n in counts.items() if name.startswith((READINGS, REJECTED)))

@@ -31,7 +31,7 @@ def counts_of_one_batch() -> Counter[str]:
 def levels() -> dict[int, dict[str, int]]:
     """How much each bucket has after it."""
     one = {"series": 250, "waiting": 20, "active": 3, CLOCK: int(1000 * time.time())}
-    return {bucket: one for bucket in range(BUCKETS)}
+    return dict.fromkeys(range(BUCKETS), one)
 
 
 def filled_fleet() -> FleetTelemetry:
