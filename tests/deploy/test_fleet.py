@@ -410,6 +410,14 @@ def test_the_application_is_what_the_operator_expects(kubernetes: Document, appl
     assert application["restartPolicy"]["type"] == "Always"
 
 
+def test_no_service_that_kubernetes_describes_in_variables_is_taken_for_a_setting(
+    kubernetes: Document, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = f"{kubernetes['SparkApplication']['metadata']['name']}-ui-svc"  # as the operator calls it
+    monkeypatch.setenv(f"{service.upper().replace('-', '_')}_SERVICE_HOST", "10.0.0.1")
+    assert load_fleet(FLEET / "fleet.toml").fleet.source == "kafka"
+
+
 def test_driver_and_executors_mount_the_same_claim_at_the_same_path(
     kubernetes: Document,
     application: Document,
