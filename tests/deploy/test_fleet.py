@@ -337,7 +337,7 @@ def test_every_host_and_port_that_is_named_is_of_a_service(services: Document, b
     assert f'"forewarn-fleet:{settings.metrics.port}"' in prometheus
     published = [f"127.0.0.1:{settings.metrics.port}:{settings.metrics.port}"]
     assert services["forewarn-fleet"]["ports"] == published
-    assert f"http://127.0.0.1:{settings.metrics.port}/metrics" in services["forewarn-fleet"]["healthcheck"]["test"][-1]
+    assert f"http://127.0.0.1:{settings.metrics.port}/healthz" in services["forewarn-fleet"]["healthcheck"]["test"][-1]
 
 
 def test_the_single_node_of_kafka_is_whole(services: Document) -> None:
