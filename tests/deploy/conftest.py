@@ -1,4 +1,4 @@
-"""A Prometheus that scrapes a daemon at work, for every test of the dashboards and the rules."""
+"""A Prometheus that scrapes a daemon at work and one that scrapes a fleet job, for the dashboards and the rules."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,8 @@ import pytest
 
 from tests.brokers import Amqtt, Mosquitto, mosquitto_path
 from tests.deploy.daemon import daemon_at_work
-from tests.deploy.prometheus import Prometheus, need_prometheus
+from tests.deploy.fleet_job import fleet_at_work
+from tests.deploy.prometheus import FLEET, Prometheus, need_prometheus
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +32,16 @@ def prometheus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture(scope="session")
+def fleet_prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """A Prometheus with the settings and rules shipped for a fleet job, whose metrics it has scraped several times."""
+    need_prometheus()
+    with fleet_at_work() as address:
+        server = Prometheus(tmp_path_factory.mktemp("prometheus"), address, FLEET)
+        try:
+            server.wait()
+            yield server
+        finally:
+            server.close()

@@ -1,4 +1,4 @@
-"""A real Prometheus on a free loopback port, with the settings and rules that deploy/ ships."""
+"""A real Prometheus on a free loopback port, with the settings and rules that deploy/ ships for one kind of job."""
 
 import json
 import math
@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
 from urllib.request import urlopen
@@ -21,6 +21,24 @@ from tests.ports import free_port
 MISSING_PROMETHEUS = "prometheus is not installed: apt-get install -y prometheus"
 SHIPPED = Path(__file__).parents[2] / "deploy" / "prometheus"
 _SERIES_NAME = re.compile(r"\b(?:forewarn|process)_[a-z_]+")
+
+
+class Watched(NamedTuple):
+    """What a shipped Prometheus watches.
+
+    Attributes:
+        job: its name there.
+        settings: the file of `SHIPPED`.
+        rules: the same.
+    """
+
+    job: str
+    settings: str
+    rules: str
+
+
+DAEMON = Watched("forewarn", "prometheus.yml", "rules.yml")
+FLEET = Watched("forewarn-fleet", "fleet.yml", "fleet_rules.yml")
 
 
 def need_prometheus() -> None:
@@ -42,21 +60,23 @@ class Prometheus:
     Args:
         folder: empty, for its settings and data.
         target: what to scrape.
+        watched: what that is.
     """
 
-    def __init__(self, folder: Path, target: str) -> None:
-        settings = (SHIPPED / "prometheus.yml").read_text("utf-8")
-        for shipped, here in (("15s", "200ms"), ("forewarn:9464", target)):
+    def __init__(self, folder: Path, target: str, watched: Watched = DAEMON) -> None:
+        self._job = watched.job
+        settings = (SHIPPED / watched.settings).read_text("utf-8")
+        for shipped, here in (("15s", "200ms"), (f"{watched.job}:9464", target)):
             assert shipped in settings
             settings = settings.replace(shipped, here)
-        (folder / "prometheus.yml").write_text(settings, "utf-8")
-        shutil.copy(SHIPPED / "rules.yml", folder)
+        (folder / watched.settings).write_text(settings, "utf-8")
+        shutil.copy(SHIPPED / watched.rules, folder)
         self._url = f"http://127.0.0.1:{(port := free_port())}"
         self._log = (folder / "log").open("w+", encoding="utf-8")
         self._process = subprocess.Popen(
             [
                 "prometheus",
-                "--config.file=prometheus.yml",
+                f"--config.file={watched.settings}",
                 "--storage.tsdb.path=data",
                 f"--web.listen-address=127.0.0.1:{port}",
             ],
@@ -67,7 +87,7 @@ class Prometheus:
 
     def wait(self, scrapes: int = 5, timeout_s: float = 30.0) -> None:
         """Wait until the target was scraped so many times."""
-        expression = f'sum(sum_over_time(up{{job="forewarn"}}[5m])) >= {scrapes}'
+        expression = f'sum(sum_over_time(up{{job="{self._job}"}}[5m])) >= {scrapes}'
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline and self._process.poll() is None:
             try:

@@ -10,9 +10,19 @@ import pytest
 
 from forewarn.core.alerts import Kind
 from forewarn.core.readings import SeriesKey
-from tests.deploy.prometheus import MISSING_PROMETHEUS, SHIPPED, Prometheus, need_prometheus, series_names
+from tests.deploy.prometheus import (
+    DAEMON,
+    FLEET,
+    MISSING_PROMETHEUS,
+    SHIPPED,
+    Prometheus,
+    Watched,
+    need_prometheus,
+    series_names,
+)
 from tests.deploy.sources import filled, served
 
+every_kind = pytest.mark.parametrize("watched", [DAEMON, FLEET], ids=lambda watched: watched.job)
 needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason=MISSING_PROMETHEUS)
 HOSTILE = (
     'q"uote',
@@ -30,15 +40,23 @@ HOSTILE = (
 
 
 @needs_promtool
-@pytest.mark.parametrize("command", [["check", "config", "prometheus.yml"], ["test", "rules", "rules_test.yml"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["check", "config", watched.settings] for watched in (DAEMON, FLEET)),
+        *(["test", "rules", watched.rules.replace(".yml", "_test.yml")] for watched in (DAEMON, FLEET)),
+    ],
+    ids=" ".join,
+)
 def test_promtool_finds_nothing_wrong(command: list[str]) -> None:
     said = subprocess.run(["promtool", *command], cwd=SHIPPED, capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stdout + said.stderr
 
 
-def test_every_rule_has_a_unit_test_in_which_it_fires() -> None:
-    rules = re.findall(r"- alert: (\w+)", (SHIPPED / "rules.yml").read_text("utf-8"))
-    tests = (SHIPPED / "rules_test.yml").read_text("utf-8")
+@every_kind
+def test_every_rule_has_a_unit_test_in_which_it_fires(watched: Watched) -> None:
+    rules = re.findall(r"- alert: (\w+)", (SHIPPED / watched.rules).read_text("utf-8"))
+    tests = (SHIPPED / watched.rules.replace(".yml", "_test.yml")).read_text("utf-8")
     assert len(rules) > 5
     assert set(rules) == set(re.findall(r"alertname: (\w+)\n\s+exp_alerts", tests))
 
@@ -50,7 +68,9 @@ def test_the_rules_name_kinds_of_alerts_that_there_are() -> None:
     assert named <= set(Kind)
 
 
-def test_every_rule_evaluates_and_reads_what_the_daemon_exposes(prometheus: Prometheus) -> None:
+@pytest.mark.parametrize("name", ["prometheus", "fleet_prometheus"])
+def test_every_rule_evaluates_and_reads_what_is_exposed(name: str, request: pytest.FixtureRequest) -> None:
+    prometheus: Prometheus = request.getfixturevalue(name)
     (group,) = prometheus.get("rules", {})["groups"]
     known = set(prometheus.get("label/__name__/values", {}))
     for rule in group["rules"]:

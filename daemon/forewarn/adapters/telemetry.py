@@ -95,11 +95,11 @@ class Telemetry(Collector):
         self._redelivered = self._restamped = self._skipped = 0
         self._reloads = {"taken": 0, "refused": 0}
         self._queues: dict[str, tuple[int, int]] = {}  # depth, dropped
-        self._batch = _Histogram("forewarn_batch_readings", "Readings judged together.", _READINGS)
-        self._latency = _Histogram(
+        self._batch = Histogram("forewarn_batch_readings", "Readings judged together.", _READINGS)
+        self._latency = Histogram(
             "forewarn_reading_latency_seconds", "From a reading's arrival to its verdict.", _LATENCY_S
         )
-        self._inference = _Histogram(
+        self._inference = Histogram(
             "forewarn_inference_duration_seconds", "Time of one call of the model, however many windows.", _INFERENCE_S
         )
         self._registry = CollectorRegistry()
@@ -108,19 +108,7 @@ class Telemetry(Collector):
 
     def models_loaded(self, models: Iterable[tuple[ModelCard, str]]) -> None:
         """The models that the daemon runs, each with the hash of its file."""
-        found = {
-            sha256: {
-                "name": _label(card.name),
-                "version": _label(card.version),
-                "target": _label(card.target),
-                "unit": _label(card.unit),
-                "n_step": str(card.n_step),
-                "horizon": str(card.horizon),
-                "sha256": sha256,
-            }
-            for card, sha256 in models
-        }
-        self._models = list(found.values())
+        self._models = labels_of(models)
 
     @property
     def active_alerts(self) -> int:
@@ -348,24 +336,28 @@ class Telemetry(Collector):
         yield _filled(since, ((labels, at) for labels, at in raised.items() if labels[:2] in rows))
 
 
-class _Histogram:
+class Histogram:
     """Counts of values by bucket; `bounds` are inclusive upper ends, in order."""
 
     def __init__(self, name: str, text: str, bounds: tuple[float, ...]) -> None:
+        """Count nothing yet."""
         self._name, self._text, self._bounds = name, text, bounds
         self._edges = np.array(bounds)
         self._counts = np.zeros(len(bounds) + 1, np.int64)
         self._sum = 0.0
 
     def add(self, value: float) -> None:
+        """Count one value."""
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
     def add_all(self, values: Floats) -> None:
+        """Count many."""
         self._counts += np.bincount(self._edges.searchsorted(values), minlength=len(self._counts))
         self._sum += float(values.sum())
 
     def family(self) -> Metric:
+        """The samples."""
         bounds = [*map(floatToGoString, self._bounds), "+Inf"]
         buckets = list(zip(bounds, accumulate(self._counts.tolist()), strict=True))
         return HistogramMetricFamily(self._name, self._text, buckets, self._sum)
@@ -375,6 +367,23 @@ def _filled(family: _Counter | _Gauge, samples: Iterable[tuple[Sequence[str], fl
     for labels, value in samples:
         family.add_metric(labels, value)
     return family
+
+
+def labels_of(models: Iterable[tuple[ModelCard, str]]) -> list[dict[str, str]]:
+    """The labels of each model, which is named with the hash of its file; one that is named twice has one row."""
+    found = {
+        sha256: {
+            "name": _label(card.name),
+            "version": _label(card.version),
+            "target": _label(card.target),
+            "unit": _label(card.unit),
+            "n_step": str(card.n_step),
+            "horizon": str(card.horizon),
+            "sha256": sha256,
+        }
+        for card, sha256 in models
+    }
+    return list(found.values())
 
 
 def _label(text: str) -> str:

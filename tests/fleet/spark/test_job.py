@@ -10,6 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet as pq
+
 from forewarn.adapters.onnx_forecaster import resolve_model
 from tests.brokers import Mosquitto, Subscriber
 from tests.chaos.streams import STARTED_AT, Reading, numbered
@@ -75,35 +79,38 @@ def test_readings_are_judged_in_the_order_of_their_times_within_the_bound(tmp_pa
 
 def test_every_message_ends_somewhere(tmp_path: Path) -> None:
     port = free_port()
-    config = fleet_settings(tmp_path, scores=False)
+    config = fleet_settings(tmp_path, scores=False, files_per_batch=1)
     config.write_text(config.read_text().replace("port = 0", f"port = {port}"))
     inbox = tmp_path / "landing"
     inbox.mkdir()
     now = STARTED_AT + 1e5
     lines = [line(one, now) for one in numbered(300, 3)]
-    lines += [line(one, now) for one in numbered(30, 3)]  # long before the last ones of their series
-    lines += ["{not json", '{"topic": 7', "[]", '{"topic": "sensors/a/temperature"}', "plain"]
+    lines += lines[:3]
+    lines += ["{not json", '{"topic": 7', '{"topic": "sensors/a/temperature"}', "plain"]
     lines += [line(Reading("other/topic", "1"), now), line(Reading("sensors/a/temperature", "{}"), now)]
-    lines += [
-        line(reading("a", 0), 9e12),
-        json.dumps({"topic": "sensors/q/temperature", "payload_base64": "eyJ2YWx1ZSI6IDF9"}),
-    ]
+    lines += [line(reading("a", 0), 9e12)]
+    lines += [json.dumps({"topic": "sensors/q/temperature", "payload_base64": "eyJ2YWx1ZSI6IDF9"})]  # without a time
     put(inbox / "0.jsonl", lines, 0)
+    old = [line(one, now) for one in numbered(30, 3)]  # before the last ones of their series
+    put(inbox / "1.jsonl", old, 1)
     with running(config):
-        wait_until(lambda: total(scrape(port)) == len(lines))
+        wait_until(lambda: total(scrape(port)) == len(lines) + len(old))
         said = scrape(port)
-    assert (
-        said['forewarn_fleet_readings_total{status="scored"}']
-        + said['forewarn_fleet_readings_total{status="warming_up"}']
-        + said['forewarn_fleet_readings_total{status="bad_time"}']
-        == 301
-    )
-    assert said['forewarn_fleet_readings_total{status="out_of_order"}'] == 27
-    assert said['forewarn_fleet_readings_total{status="duplicate"}'] == 3
-    assert said['forewarn_fleet_readings_total{status="malformed"}'] == 5
-    assert said['forewarn_fleet_readings_total{status="no_route"}'] == 1
-    assert said['forewarn_fleet_readings_total{status="missing_value"}'] == 1
-    assert said['forewarn_fleet_readings_total{status="from_future"}'] == 1
+    accepted = [said[f'forewarn_fleet_readings_total{{outcome="{name}"}}'] for name in ("scored", "warming_up")]
+    assert sum(accepted) == 300
+    reasons = {name: n for name, n in said.items() if name.startswith("forewarn_fleet_rejections_total") and n}
+    assert reasons == {
+        f'forewarn_fleet_rejections_total{{reason="{reason}"}}': n
+        for reason, n in {
+            "from_future": 1,
+            "duplicate": 3,
+            "out_of_order": 30,
+            "no_route": 1,
+            "malformed": 4,
+            "missing_value": 1,
+            "bad_time": 1,
+        }.items()
+    }
     assert said["forewarn_fleet_series"] == 3
 
 
@@ -177,19 +184,25 @@ def test_a_new_model_is_taken_between_two_micro_batches_and_a_damaged_one_is_not
     land(readings[:1_000], tmp_path / "landing", 1)
     log = config.with_suffix(".log")
     with running(config):
-        wait_until(lambda: len(fleet_said(tmp_path).scores) == 1_000)
+        wait_until(lambda: n_score(tmp_path) == 1_000)
         swap(model, b"nothing")
         wait_until(lambda: "the models stay as they are" in log.read_text())
         land(readings[1_000:2_000], tmp_path / "landing", 1, first=1)
-        wait_until(lambda: len(fleet_said(tmp_path).scores) == 2_000)
+        wait_until(lambda: n_score(tmp_path) == 2_000)
         swap(model, STARTER.read_bytes())
         wait_until(lambda: "begins with new models" in log.read_text())
         land(readings[2_000:], tmp_path / "landing", 1, first=2)
-        wait_until(lambda: len(fleet_said(tmp_path).scores) == 3_000)
+        wait_until(lambda: n_score(tmp_path) == 3_000)
     generations = json.loads((tmp_path / "models" / "generations.json").read_text())
     assert [len(one["files"]) for one in generations] == [1, 1]
     models = {json.loads(text)["model"]["sha256"] for text in alert_lines(tmp_path)}
     assert models <= {next(iter(one["files"].values())) for one in generations}
+
+
+def n_score(folder: Path) -> int:
+    """How many readings' verdicts are there, of micro-batches that are whole."""
+    files = [path for part in (folder / "scores").glob("batch=*/_SUCCESS") for path in part.parent.glob("*.parquet")]
+    return sum(pq.read_metadata(path).num_rows for path in files)
 
 
 def swap(path: Path, content: bytes) -> None:
@@ -221,9 +234,6 @@ def test_alerts_go_to_a_broker_as_the_daemon_would_publish_them(tmp_path: Path, 
 
 
 def test_parquet_files_land_as_well(tmp_path: Path) -> None:
-    import pyarrow as pa  # noqa: PLC0415 - of the extra
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
     readings = numbered(2_000, 10)
     lines = tmp_path / "lines"
     land(readings, lines / "landing", 1)

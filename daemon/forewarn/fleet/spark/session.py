@@ -93,5 +93,5 @@ def start(settings: FleetSettings, packages: Sequence[str] = ()) -> "SparkSessio
         raise ForewarnError(f"Spark does not start: {(str(error) or repr(error)).splitlines()[0][:300]}") from error
     # What fails is told in one line by whoever started the job; the stack of the JVM is for `debug`.
     spark.sparkContext.setLogLevel("INFO" if settings.logging.level == "debug" else "FATAL")
-    logging.getLogger("py4j").setLevel(logging.WARNING)
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)
     return spark
