@@ -9,24 +9,30 @@ import argparse
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from tests.brokers import Mosquitto
-from tests.chaos.streams import Reading, numbered
+from tests.chaos.streams import STARTED_AT, Reading, numbered
 from tests.fleet.spark.fleets import (
     Said,
     backtest_rate,
     backtest_said,
+    command,
     daemon_said,
     fleet_said,
     fleet_settings,
     land,
+    put,
     run_once,
     shuffled,
+    workers,
 )
 
 N_FILE = 20
@@ -65,11 +71,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--readings", type=int, default=500_000)
     parser.add_argument("--devices", type=int, default=2_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--many", action="store_true", help="100,000 devices, and the memory of the Python workers")
     parser.add_argument("--agree", action="store_true", help="run the daemon and a backtest too, and compare")
     args = parser.parse_args(argv)
-    readings = shuffled(numbered(args.readings, args.devices))
     place = Path(tempfile.mkdtemp(prefix="forewarn-fleet-"))
     try:
+        if args.many:
+            many(place)
+            return
+        readings = shuffled(numbered(args.readings, args.devices))
         measure(place, readings, args.rounds)
         if args.agree:
             agree(place, readings)
@@ -96,6 +106,46 @@ def measure(place: Path, readings: Sequence[Reading], n_round: int) -> None:
             f"{name}: median {middle:.0f} readings/s ({min(found):.0f} to {max(found):.0f}), "
             f"{middle / plain:.2f} of the plain core\n"
         )
+
+
+def many(place: Path, n_device: int = 100_000, n_turn: int = 40) -> None:
+    """Many devices, a file for each turn of all of them; the memory of the workers after each micro-batch."""
+    inbox = place / "landing"
+    inbox.mkdir()
+    noise = np.random.default_rng(1).normal(4.0, 0.2, (n_turn, n_device)).round(3)
+    for turn in range(n_turn):
+        at = STARTED_AT + 60.0 * turn
+        rows = (
+            f'{{"topic": "sensors/d{i}/temperature", "payload": "{{\\"time\\": {at}, \\"value\\": {value}}}", '
+            f'"received_at": {at}}}'
+            for i, value in enumerate(noise[turn].tolist())
+        )
+        put(inbox / f"{turn:04d}.jsonl", list(rows), turn)
+    config = fleet_settings(place, buckets=64, files_per_batch=2, scores=False)
+    began = time.monotonic()
+    with (place / "log").open("w") as log:
+        process = subprocess.Popen(command(config, "--once"), stdout=log, stderr=log)
+    last, done = -1, place / "checkpoint" / "commits"
+    while process.poll() is None:
+        time.sleep(0.2)
+        found = max((int(path.name) for path in done.glob("*") if path.name.isdecimal()), default=-1)
+        if found > last:
+            last = found
+            sizes = sorted(rss_mb(pid) for pid in workers(process.pid))
+            sys.stdout.write(f"micro-batch {found}: workers {', '.join(f'{size:.0f}' for size in sizes)} MB\n")
+            sys.stdout.flush()
+    if process.returncode:
+        raise SystemExit((place / "log").read_text())
+    took = time.monotonic() - began
+    sys.stdout.write(f"{n_device * n_turn} readings in {took:.0f} s, state on disk {state_bytes(place) / 1e6:.0f} MB\n")
+
+
+def rss_mb(pid: int) -> float:
+    """The resident memory of a process, 0 where it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    except OSError:
+        return 0.0
 
 
 def agree(place: Path, readings: Sequence[Reading]) -> None:

@@ -104,6 +104,18 @@ def run_once(config: Path, *options: str, timeout_s: float = 600.0) -> subproces
     )
 
 
+def workers(parent: int) -> list[int]:
+    """The Python workers below a process."""
+    found, below = [], {parent}
+    for line in subprocess.check_output(["ps", "-eo", "pid,ppid,args", "--sort", "pid"], text=True).splitlines()[1:]:
+        pid, ppid, args = line.split(None, 2)
+        if int(ppid) in below:
+            below.add(int(pid))
+            if "pyspark" in args and "daemon" in args:
+                found.append(int(pid))
+    return found
+
+
 def shuffled(readings: Sequence[Reading], seed: int = 1) -> list[Reading]:
     """In another order between devices; each device's own stay in theirs."""
     by_device: dict[str, list[Reading]] = {}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.streams import numbered
-from tests.fleet.spark.fleets import Said, command, fleet_said, fleet_settings, land, run_once
+from tests.fleet.spark.fleets import Said, command, fleet_said, fleet_settings, land, run_once, workers
 from tests.thorough import THOROUGH
 
 KILLS = 10 if THOROUGH else 4
@@ -45,18 +45,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Said:
     done = run_once(fleet_settings(folder))
     assert done.returncode == 0, done.stderr
     return fleet_said(folder)
-
-
-def workers(parent: int) -> list[int]:
-    """The Python workers below a process."""
-    found, below = [], {parent}
-    for line in subprocess.check_output(["ps", "-eo", "pid,ppid,args", "--sort", "pid"], text=True).splitlines()[1:]:
-        pid, ppid, args = line.split(None, 2)
-        if int(ppid) in below:
-            below.add(int(pid))
-            if "pyspark" in args and "daemon" in args:
-                found.append(int(pid))
-    return found
 
 
 def ended(process: subprocess.Popen[bytes]) -> None:

@@ -24,6 +24,7 @@ def launch() -> Iterator[None]:
     sys.stderr.flush()
     os.close(into)
     pump = _Pump(out, ours)
+    _pumps.append(pump)
     try:
         yield
     except BaseException:
@@ -34,11 +35,17 @@ def launch() -> Iterator[None]:
     pump.started = True
 
 
+def hush() -> None:
+    """Show nothing more of what Spark says."""
+    for pump in _pumps:
+        pump.hushed = True
+
+
 class _Pump:
     """Passes lines on from a thread of its own, until every process that has the pipe has ended."""
 
     def __init__(self, source: int, target: int) -> None:
-        self.started = False
+        self.started = self.hushed = False
         self._source, self._target = source, target
         self._first: deque[bytes] = deque(maxlen=_SHOWN_WHERE_IT_FAILS)
         threading.Thread(target=self._run, name="spark-stderr", daemon=True).start()
@@ -54,5 +61,8 @@ class _Pump:
             for line in lines:
                 if not self.started:
                     self._first.append(line)
-                elif line.strip() and _OF_WORKERS not in line:
+                elif not self.hushed and line.strip() and _OF_WORKERS not in line:
                     os.write(self._target, line)
+
+
+_pumps: list[_Pump] = []

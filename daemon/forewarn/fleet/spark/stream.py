@@ -28,6 +28,7 @@ from forewarn.errors import ForewarnError, ModelError, SettingsError
 from forewarn.fleet import rows
 from forewarn.fleet.settings import FleetSettings
 from forewarn.fleet.shipping import AWAY, Shipping
+from forewarn.fleet.spark import quiet
 from forewarn.fleet.spark.failures import told
 from forewarn.fleet.spark.session import start
 from forewarn.fleet.spark.sinks import (
@@ -100,6 +101,7 @@ class Job:
             while not query.awaitTermination(_LOOK_S):
                 # Timers keep Spark from ending by itself when all is read.
                 if self._stopping or (once and _nothing_came(query)):
+                    quiet.hush()  # a micro-batch that is cut off fails loudly, and is repeated by the next start
                     query.stop()
         except Exception as error:
             if not self._stopping:
@@ -196,9 +198,9 @@ class Job:
 
 
 def _nothing_came(query: "StreamingQuery") -> bool:
-    """Whether the last micro-batch had no messages."""
-    progress = query.lastProgress
-    return progress is not None and progress.numInputRows == 0
+    """Whether the last two micro-batches had no messages: the first one may be that which was cut off before."""
+    last = query.recentProgress[-2:]
+    return len(last) == 2 and not any(one.numInputRows for one in last)
 
 
 def stop_on_signals(job: Job) -> None:
