@@ -11,6 +11,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from forewarn.settings import Settings
+from forewarn.settings.fleet import FleetSection
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 INTRODUCTION = """\
@@ -33,7 +34,13 @@ INTRODUCTION = """\
 
 def settings_page() -> str:
     """docs/settings.md, from the settings classes."""
-    return INTRODUCTION + "".join(_table(title, section) for title, section in _sections(Settings, ""))
+    return INTRODUCTION + "".join(_table(title, section) for title, section in _every())
+
+
+def _every() -> Iterator[tuple[str, type[BaseModel]]]:
+    """The tables of the daemon, then those that a fleet has besides."""
+    yield from _sections(Settings, "")
+    yield from _sections(FleetSection, "fleet")
 
 
 def _sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, type[BaseModel]]]:
@@ -76,7 +83,7 @@ def _kind(field: FieldInfo) -> str:
     if get_origin(field.annotation) is Literal:
         return " or ".join(f"`{json.dumps(value)}`" for value in kinds)
     if get_origin(field.annotation) is tuple:
-        return "tables"
+        return "tables" if _inner(field) is not None else "list of texts"
     if _inner(field) is not None:
         return "table"
     if get_origin(field.annotation) is dict:
@@ -105,6 +112,8 @@ def _bounds(field: FieldInfo) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "needed"
+    if isinstance(field.default, tuple) and field.default:
+        return f"`{json.dumps(field.default)}`"
     if field.default in (None, (), {}) or isinstance(field.default, BaseModel):
         return "none"
     return f"`{json.dumps(field.default)}`"
@@ -115,7 +124,7 @@ def test_the_page_is_that_of_the_settings_classes() -> None:
 
 
 def test_every_setting_says_what_it_is() -> None:
-    for title, section in _sections(Settings, ""):
+    for title, section in _every():
         assert section.__doc__, title
         for key, field in section.model_fields.items():
             described = field.description or (inner.__doc__ if (inner := _inner(field)) else None)

@@ -39,11 +39,11 @@ class KafkaSettings(Section):
 class FleetSection(Section):
     """A fleet on Spark: see docs/fleet.md."""
 
-    folder: Path = Field(
+    folder: Annotated[Path, AfterValidator(Path.absolute)] = Field(
         description="What the job keeps: checkpoint, models, alerts. Every executor needs it under this path."
     )
     source: Literal["landing", "kafka"] = Field(default="landing", description="Where messages come from.")
-    landing: Path | None = Field(
+    landing: Annotated[Path, AfterValidator(Path.absolute)] | None = Field(
         default=None, description="Folder that files of messages are put into; without it, `landing` in `folder`."
     )
     landing_format: Literal["json", "parquet"] = Field(
