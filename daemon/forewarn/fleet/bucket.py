@@ -143,7 +143,10 @@ class Bucket:
             tick_at = self._tick_at() if looking else math.inf
             lost_at = self._departures[0][1] if self._departures else math.inf
             stop_at = min(tick_at, lost_at)
-            stop = len(due) if stop_at > until else int(np.searchsorted(due, stop_at, "right"))
+            stop = start
+            if start < len(due):  # what is judged now may be silent itself before what comes later
+                own_at = due[start] + self.engine.silent_after_s if looking else math.inf
+                stop = int(np.searchsorted(due, min(own_at, stop_at if stop_at <= until else math.inf), "right"))
             if batch is not None and stop > start:
                 self._ingest(_rows(batch, slice(start, stop)))
                 start = stop
