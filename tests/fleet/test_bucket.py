@@ -32,6 +32,17 @@ def merged(*streams: list[Row]) -> list[Row]:
     return sorted((row for rows in streams for row in rows), key=lambda row: row.received_at)
 
 
+def test_a_reading_that_is_later_than_the_bound_is_out_of_order_also_in_one_delivery() -> None:
+    rows = calm(40)
+    late = rows.pop(20)
+    for delay, status in ((9.9, "warming_up"), (20.0, "out_of_order")):
+        given_rows = merged([*rows, late._replace(received_at=late.at + delay)])
+        for cuts in ([], [row.received_at for row in given_rows]):
+            found = story(bucket(10.0), parts(given_rows, [], cuts))
+            (row,) = [row for row in found.rows if float(row[1]) == late.at]
+            assert (row[4] == "out_of_order") == (status == "out_of_order")
+
+
 def test_a_series_that_begins_and_falls_silent_within_one_delivery_is_told() -> None:
     rows = merged(calm(30), calm(200, "d1"))
     assert [device for device, _ in silences(story(bucket(10.0), [delivery(rows)], wait_s=0.0))] == ["d0"]

@@ -96,7 +96,9 @@ class Bucket:
             self._listening_since = delivery.first_at
         self._heard_at = max(self._heard_at, delivery.last_at)
         self._clock = max(self._clock, delivery.last_at)
-        self._waiting = _ordered(delivery.batch if self._waiting is None else _joined(self._waiting, delivery.batch))
+        self._waiting = self._ordered(
+            delivery.batch if self._waiting is None else _joined(self._waiting, delivery.batch)
+        )
         self._departures = sorted([*self._departures, *delivery.departures], key=lambda departure: departure[1])
         return self._go_on()
 
@@ -111,7 +113,7 @@ class Bucket:
         waiting = self._waiting
         times = [self._tick_at(), *(at for _, at in self._departures[:1])]
         if waiting is not None and len(waiting):
-            times.append(float(_due(waiting)[0]))
+            times.append(float(self._due(waiting)[0]))
         return max(0.0, min(times) + self._lateness_s - self._clock)
 
     @property
@@ -129,7 +131,7 @@ class Bucket:
         until = self._clock - self._lateness_s
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
-            n = int(np.searchsorted(_due(waiting), until, "right")) if self._lateness_s else len(waiting)
+            n = int(np.searchsorted(self._due(waiting), until, "right")) if self._lateness_s else len(waiting)
             waiting, self._waiting = _rows(waiting, slice(n)), _rows(waiting, slice(n, None))
         self._judge(waiting, until)
         said, self._said = self._said, Said()
@@ -137,7 +139,7 @@ class Bucket:
 
     def _judge(self, batch: Batch | None, until: float) -> None:
         """Judge ordered readings, and look for silence and departures among them and up to a time."""
-        due = np.empty(0) if batch is None else _due(batch)
+        due = np.empty(0) if batch is None else self._due(batch)
         start, looking = 0, True
         while True:
             tick_at = self._tick_at() if looking else math.inf
@@ -169,6 +171,19 @@ class Bucket:
         """The first whole second at which some series is silent; infinite where none will be."""
         silent_from = self.engine.silent_from(self._listening_since)
         return math.floor(silent_from + _SLACK_S) + 1.0 if math.isfinite(silent_from) else math.inf
+
+    def _due(self, batch: Batch) -> Floats:
+        """The times that readings are ordered by.
+
+        They are the readings' own, or their arrivals where these are earlier or there are none. One that is later than
+        it is waited for has the time up to which everything was judged when it came, wherever a delivery ends.
+        """
+        due: Floats = np.fmax(np.fmin(batch.at, batch.received_at), batch.received_at - self._lateness_s)
+        return due
+
+    def _ordered(self, batch: Batch) -> Batch:
+        due = self._due(batch)
+        return batch if (due[1:] >= due[:-1]).all() else _rows(batch, np.argsort(due, kind="stable"))
 
     # -- what is kept -----------------------------------------------------------------------------------------------
 
@@ -209,17 +224,6 @@ class Bucket:
         self._clock, self._heard_at, self._listening_since = clock, heard_at, listening_since
         self._waiting, self._departures = waiting, departures
         self._said.events.extend(renewed.cleared)
-
-
-def _due(batch: Batch) -> Floats:
-    """The times that readings are ordered by: their own, or their arrival where that is earlier or they have none."""
-    due: Floats = np.fmin(batch.at, batch.received_at)
-    return due
-
-
-def _ordered(batch: Batch) -> Batch:
-    due = _due(batch)
-    return batch if (due[1:] >= due[:-1]).all() else _rows(batch, np.argsort(due, kind="stable"))
 
 
 def _rows(batch: Batch, rows: slice | Slots) -> Batch:
