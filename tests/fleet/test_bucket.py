@@ -46,3 +46,16 @@ def test_a_reading_that_is_later_than_the_bound_is_out_of_order_also_in_one_deli
 def test_a_series_that_begins_and_falls_silent_within_one_delivery_is_told() -> None:
     rows = merged(calm(30), calm(200, "d1"))
     assert [device for device, _ in silences(story(bucket(10.0), [delivery(rows)], wait_s=0.0))] == ["d0"]
+
+
+def test_at_the_very_second_of_the_clock_silence_waits_for_what_comes_in_it() -> None:
+    one = bucket(0.0)
+    one.take(delivery(calm(60)))
+    at = one._tick_at()
+    assert one.take(delivery([], first_at=at - 1.0, last_at=at)).events == []
+    assert one.due_in_s == 0.0
+    same = again(one, 0.0)
+    heard = Row(SeriesKey("d0", "temperature"), at, at, 4.0)
+    assert same.take(delivery([heard])).events == []
+    (event,) = one.wait(1e-3).events
+    assert event.alert.at == at  # type: ignore[union-attr]

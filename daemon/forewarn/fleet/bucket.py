@@ -152,15 +152,15 @@ class Bucket:
             if batch is not None and stop > start:
                 self._ingest(_rows(batch, slice(start, stop)))
                 start = stop
-            elif stop_at > until:
-                return
-            elif lost_at <= tick_at:
+            elif lost_at <= min(tick_at, until):
                 events = self._guard.lost(self.engine, Lost([self._departures.pop(0)]))
                 self._said.events.extend(events)
-            else:
+            elif tick_at < until:  # at that time more may still come
                 events = self._guard.tick(self.engine, Tick(tick_at, self._listening_since))
                 self._said.events.extend(events)
                 looking = len(events) > 0  # the engine failed otherwise, and would again
+            else:
+                return
 
     def _ingest(self, batch: Batch) -> None:
         verdicts = self._guard.ingest(self.engine, batch)
