@@ -215,14 +215,14 @@ class Bucket:
             clock, heard_at = (-math.inf if head[name] is None else float(head[name]) for name in ("clock", "heard_at"))
             listening_since = float(head["listening_since"])
             departures = [(str(device), float(at)) for device, at in head["departures"]]
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ValueError(f"no state of a bucket: {error!r}") from error
         waiting = records.read(rest[:n]) if n else None
         if waiting is not None and not isinstance(waiting, Batch):
             raise ValueError("no state of a bucket: what waits are no readings")
         renewed = self.engine.restore(Snapshot.from_bytes(rest[n:]))
         self._clock, self._heard_at, self._listening_since = clock, heard_at, listening_since
-        self._waiting, self._departures = waiting, departures
+        self._waiting, self._departures = None if waiting is None else self._ordered(waiting), departures
         self._said.events.extend(renewed.cleared)
 
 
