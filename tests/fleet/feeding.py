@@ -35,7 +35,7 @@ def again(one: Bucket, lateness_s: float = 10.0, away_s: float = NEVER_S, engine
 def delivery(
     rows: Sequence[Row], departures: Departures = (), *, first_at: float | None = None, last_at: float | None = None
 ) -> Delivery:
-    """Rows in the order of their arrival; the fleet is read from the first to the last of all, if nothing else is said."""
+    """Rows in the order of their arrival; the fleet is read from the first to the last, if nothing else is said."""
     arrivals = [row.received_at for row in rows] + [at for _, at in departures]
     first = min(arrivals, default=np.inf) if first_at is None else first_at
     last = max(arrivals, default=-np.inf) if last_at is None else last_at

@@ -283,7 +283,7 @@ _KEPT = filled().to_bytes()
 
 @pytest.mark.parametrize("n", [0, 1, 50, len(_KEPT) // 2, len(_KEPT) - 1])
 def test_bytes_that_are_cut_off_are_refused(n: int) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"\w"):
         bucket().restore(_KEPT[:n])
 
 
