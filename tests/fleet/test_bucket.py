@@ -266,13 +266,14 @@ def test_damaged_bytes_are_refused_or_read_and_nothing_else_happens(data: Any) -
     elif data.draw(st.booleans(), "cut"):
         damaged = _KEPT[: data.draw(st.integers(0, len(_KEPT) - 1))]
     else:
-        damaged = bytearray(_KEPT)
+        flipped = bytearray(_KEPT)
         most = data.draw(st.sampled_from([200, 3000, len(_KEPT)]))  # the beginning is the densest
         for at in data.draw(st.lists(st.integers(0, most - 1), min_size=1, max_size=4)):
-            damaged[at] ^= data.draw(st.integers(1, 255))
+            flipped[at] ^= data.draw(st.integers(1, 255))
+        damaged = bytes(flipped)
     one = bucket(30.0)
     try:
-        one.restore(bytes(damaged))
+        one.restore(damaged)
     except ValueError:
         assert one.engine.n_series == 0
         assert (one.n_waiting, one.heard_at) == (0, None)

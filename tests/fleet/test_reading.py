@@ -127,7 +127,8 @@ def test_rows_are_the_readings_of_the_daemon_s_intake(tmp_path: Path, sizes: lis
         n_feature=1,
         restamp_after_s=300.0 if future == "restamp" else None,
     )
-    left, departures = list(MESSAGES), []
+    left = list(MESSAGES)
+    departures: list[tuple[str, float]] = []
     for size in sizes:
         some, left = left[:size], left[size:]
         taken = daemon.take(some)
