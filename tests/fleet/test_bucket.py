@@ -141,7 +141,9 @@ def test_a_clock_that_is_held_back_holds_the_readings_back() -> None:
     one = bucket(10.0)
     said = one.take(delivery(calm(10), last_at=AT + 50.0))
     assert sum(len(judged) for judged, _ in said.judged) == 5
-    assert one.take(delivery([], first_at=AT + 20.0, last_at=AT + 40.0)).judged == []  # it never goes back
+    assert one.due_in_s == 10.0
+    assert one.take(delivery([], first_at=AT + 20.0, last_at=AT + 40.0)).judged == []
+    assert one.due_in_s == 10.0  # it never goes back
     assert sum(len(judged) for judged, _ in one.take(delivery([], last_at=AT + 100.0)).judged) == 5
 
 
@@ -212,6 +214,14 @@ def test_who_stays_away_once_the_fleet_is_back_is_silent_from_then_on() -> None:
     rows = merged(calm(60), calm(60, "d1"))
     back = delivery(calm(30, "d1", start=AT + 5000.0))
     assert silences(story(bucket(10.0, away_s=120.0), [delivery(rows), back], wait_s=0.0)) == [("d0", 5051.0)]
+
+
+def test_since_when_it_was_listened_is_kept() -> None:
+    one = bucket(10.0, away_s=120.0)
+    one.take(delivery(calm(60)))
+    one.take(delivery(calm(1, "d1", start=AT + 5000.0)))
+    (event,) = again(one, 10.0, 120.0).wait(70.0).events
+    assert event.alert.at == AT + 5051.0  # type: ignore[union-attr]
 
 
 def test_a_departure_is_told_at_its_time_and_held_as_long_as_readings() -> None:
