@@ -197,6 +197,11 @@ class Engine:
         ]
         return min(times, default=np.inf)
 
+    @property
+    def silent_after_s(self) -> float:
+        """No series is silent sooner than so many seconds after an arrival of its own; infinite where none ever is."""
+        return min((group.rules.silent_min_s for group in self._groups if group.rules.silent), default=np.inf)
+
     def lost(self, departures: Sequence[tuple[str, float]]) -> list[AlertChange]:
         """Take the word of devices that are going, or of who speaks for them: their series are silent from now on.
 

@@ -96,7 +96,9 @@ class Bucket:
             self._listening_since = delivery.first_at
         self._heard_at = max(self._heard_at, delivery.last_at)
         self._clock = max(self._clock, delivery.last_at)
-        self._waiting = _ordered(delivery.batch if self._waiting is None else _joined(self._waiting, delivery.batch))
+        self._waiting = self._ordered(
+            delivery.batch if self._waiting is None else _joined(self._waiting, delivery.batch)
+        )
         self._departures = sorted([*self._departures, *delivery.departures], key=lambda departure: departure[1])
         return self._go_on()
 
@@ -111,7 +113,7 @@ class Bucket:
         waiting = self._waiting
         times = [self._tick_at(), *(at for _, at in self._departures[:1])]
         if waiting is not None and len(waiting):
-            times.append(float(_due(waiting)[0]))
+            times.append(float(self._due(waiting)[0]))
         return max(0.0, min(times) + self._lateness_s - self._clock)
 
     @property
@@ -129,7 +131,7 @@ class Bucket:
         until = self._clock - self._lateness_s
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
-            n = int(np.searchsorted(_due(waiting), until, "right")) if self._lateness_s else len(waiting)
+            n = int(np.searchsorted(self._due(waiting), until, "right")) if self._lateness_s else len(waiting)
             waiting, self._waiting = _rows(waiting, slice(n)), _rows(waiting, slice(n, None))
         self._judge(waiting, until)
         said, self._said = self._said, Said()
@@ -137,25 +139,28 @@ class Bucket:
 
     def _judge(self, batch: Batch | None, until: float) -> None:
         """Judge ordered readings, and look for silence and departures among them and up to a time."""
-        due = np.empty(0) if batch is None else _due(batch)
+        due = np.empty(0) if batch is None else self._due(batch)
         start, looking = 0, True
         while True:
             tick_at = self._tick_at() if looking else math.inf
             lost_at = self._departures[0][1] if self._departures else math.inf
             stop_at = min(tick_at, lost_at)
-            stop = len(due) if stop_at > until else int(np.searchsorted(due, stop_at, "right"))
+            stop = start
+            if start < len(due):  # what is judged now may be silent itself before what comes later
+                own_at = due[start] + self.engine.silent_after_s if looking else math.inf
+                stop = int(np.searchsorted(due, min(own_at, stop_at if stop_at <= until else math.inf), "right"))
             if batch is not None and stop > start:
                 self._ingest(_rows(batch, slice(start, stop)))
                 start = stop
-            elif stop_at > until:
-                return
-            elif lost_at <= tick_at:
+            elif lost_at <= min(tick_at, until):
                 events = self._guard.lost(self.engine, Lost([self._departures.pop(0)]))
                 self._said.events.extend(events)
-            else:
+            elif tick_at < until:  # at that time more may still come
                 events = self._guard.tick(self.engine, Tick(tick_at, self._listening_since))
                 self._said.events.extend(events)
                 looking = len(events) > 0  # the engine failed otherwise, and would again
+            else:
+                return
 
     def _ingest(self, batch: Batch) -> None:
         verdicts = self._guard.ingest(self.engine, batch)
@@ -166,6 +171,19 @@ class Bucket:
         """The first whole second at which some series is silent; infinite where none will be."""
         silent_from = self.engine.silent_from(self._listening_since)
         return math.floor(silent_from + _SLACK_S) + 1.0 if math.isfinite(silent_from) else math.inf
+
+    def _due(self, batch: Batch) -> Floats:
+        """The times that readings are ordered by.
+
+        They are the readings' own, or their arrivals where these are earlier or there are none. One that is later than
+        it is waited for has the time up to which everything was judged when it came, wherever a delivery ends.
+        """
+        due: Floats = np.fmax(np.fmin(batch.at, batch.received_at), batch.received_at - self._lateness_s)
+        return due
+
+    def _ordered(self, batch: Batch) -> Batch:
+        due = self._due(batch)
+        return batch if (due[1:] >= due[:-1]).all() else _rows(batch, np.argsort(due, kind="stable"))
 
     # -- what is kept -----------------------------------------------------------------------------------------------
 
@@ -197,26 +215,15 @@ class Bucket:
             clock, heard_at = (-math.inf if head[name] is None else float(head[name]) for name in ("clock", "heard_at"))
             listening_since = float(head["listening_since"])
             departures = [(str(device), float(at)) for device, at in head["departures"]]
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ValueError(f"no state of a bucket: {error!r}") from error
         waiting = records.read(rest[:n]) if n else None
         if waiting is not None and not isinstance(waiting, Batch):
             raise ValueError("no state of a bucket: what waits are no readings")
         renewed = self.engine.restore(Snapshot.from_bytes(rest[n:]))
         self._clock, self._heard_at, self._listening_since = clock, heard_at, listening_since
-        self._waiting, self._departures = waiting, departures
+        self._waiting, self._departures = None if waiting is None else self._ordered(waiting), departures
         self._said.events.extend(renewed.cleared)
-
-
-def _due(batch: Batch) -> Floats:
-    """The times that readings are ordered by: their own, or their arrival where that is earlier or they have none."""
-    due: Floats = np.fmin(batch.at, batch.received_at)
-    return due
-
-
-def _ordered(batch: Batch) -> Batch:
-    due = _due(batch)
-    return batch if (due[1:] >= due[:-1]).all() else _rows(batch, np.argsort(due, kind="stable"))
 
 
 def _rows(batch: Batch, rows: slice | Slots) -> Batch:

@@ -64,7 +64,7 @@ class Judge:
         device, n = rows["device"], rows["n"]
         delivery = Delivery(
             self._batch(rows, np.flatnonzero(kind == Read.READING)),
-            [(str(device[row]), float(last_at[row])) for row in gone],
+            sorted(((str(device[row]), float(last_at[row])) for row in gone), key=lambda one: (one[1], one[0])),
             float(first_at[clocks].min(initial=np.inf)),
             # A task that lags behind the others holds the clock back.
             float(last_at[clocks].min()) if len(clocks) else -np.inf,
@@ -78,16 +78,23 @@ class Judge:
     def _batch(self, rows: Columns, chosen: NDArray[np.intp]) -> Batch:
         """Readings in the order of their arrival; rows come in any order."""
         device, metric, measured = rows["device"], rows["metric"], rows["measured"]
-        nth, received_at = np.asarray(rows["n"])[chosen], np.asarray(rows["received_at"], np.float64)[chosen]
-        # Two tasks may have a row at the same place: their bytes decide, so that a repetition has the same order.
-        chosen = chosen[np.lexsort(([measured[row] for row in chosen.tolist()], nth, received_at))]
+        nth, received_at = np.asarray(rows["n"]), np.asarray(rows["received_at"], np.float64)
+        chosen = chosen[np.lexsort((nth[chosen], received_at[chosen]))]
+        if ((np.diff(nth[chosen]) == 0) & (np.diff(received_at[chosen]) == 0)).any():
+            # Two tasks have a row at the same place: the rest decides, so that a repetition has the same order.
+            at, seeds = rows["at"], rows["seed"]
+            order = sorted(
+                chosen.tolist(),
+                key=lambda i: (received_at[i], nth[i], measured[i], device[i], metric[i], str(at[i]), bool(seeds[i])),
+            )
+            chosen = np.array(order)
         keys = [SeriesKey(device[row], metric[row]) for row in chosen.tolist()]
         values = np.frombuffer(b"".join([measured[row] for row in chosen.tolist()]), np.float64)
         seed = np.asarray(rows["seed"], np.bool_)[chosen]
         return Batch(
             keys,
             np.asarray(rows["at"], np.float64)[chosen],
-            np.asarray(rows["received_at"], np.float64)[chosen],
+            received_at[chosen],
             values.reshape(len(keys), -1) if keys else np.empty((0, self._width)),
             seed if seed.any() else None,
         )

@@ -16,8 +16,8 @@ from forewarn.core.rules import Rules
 from forewarn.errors import SettingsError
 from forewarn.inputs.dialects import DIALECTS
 from forewarn.settings import Settings, load_as
-from forewarn.settings.daemon import MqttSettings
-from forewarn.settings.fleet import FleetSection
+from forewarn.settings.daemon import MetricsSettings, MqttSettings
+from forewarn.settings.fleet import FleetSection, KafkaSettings
 from forewarn.settings.judging import MonitorSettings
 
 _OF_THE_DAEMON = ("state", "record", "homeassistant")
@@ -48,7 +48,8 @@ class FleetSettings(Settings):
 
     def for_executors(self) -> Self:
         """What executors need: no password among it."""
-        return self.model_copy(update={"mqtt": MqttSettings()})
+        fleet = self.fleet.model_copy(update={"kafka": KafkaSettings(), "spark": {}})
+        return self.model_copy(update={"mqtt": MqttSettings(), "metrics": MetricsSettings(), "fleet": fleet})
 
 
 def load_fleet(path: Path) -> FleetSettings:

@@ -84,8 +84,15 @@ class Shipping:
 
         Raises:
             ModelError: where a file of them is missing or damaged.
+            ForewarnError: where the settings name one that it does not have.
         """
         settings = self._settings
+        missing = [name for name in names_of(settings) if name not in generation.files]
+        if missing:
+            raise ForewarnError(
+                f"{self._list}: a micro-batch that was begun before the settings named {', '.join(missing)} is not "
+                f"done: run it with the models from before once, or {AWAY}"
+            )
         kept = {name: str(self._folder / f"{sha256}.onnx") for name, sha256 in generation.files.items()}
         monitors = tuple(
             one if one.model is None else one.model_copy(update={"model": kept[one.model]}) for one in settings.monitors
@@ -132,7 +139,7 @@ def _generations(path: Path) -> list[Generation]:
     try:
         told = json.loads(path.read_bytes())
         return [Generation(int(one["begins"]), {str(k): str(v) for k, v in one["files"].items()}) for one in told]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ForewarnError(f"{path}: cannot be read ({error}): {AWAY}") from error
 
 

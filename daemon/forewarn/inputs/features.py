@@ -3,7 +3,7 @@
 Rules that hold here:
 
 - A reading is made when a value of the target comes. Every other feature has the value of the same message, else the
-  last one, for as long as that is not older than `max_age_s`.
+  last one, for as long as that is not older than `max_age_s`; with 0, all must come in one message.
 - As many devices are remembered as series are followed; the one that was heard of longest ago is forgotten first.
 - Nothing is kept over a restart: each feature is known again with its first message.
 """
@@ -40,7 +40,8 @@ class Features:
         """
         if not any(name in values for name in self._names):
             raise PayloadError(Rejection.MISSING_VALUE, f"the model needs {', '.join(self._names)}")
-        held = self._held.pop(device, None) or {}
+        before = self._held.pop(device, None) or {}
+        held = before if self._max_age_s else {}  # another message may have the same time
         held.update({name: (value, at) for name, value in values.items() if name in self._names})
         self._held[device] = held
         if len(self._held) > self._most:
