@@ -130,6 +130,23 @@ def test_a_model_that_is_refused_changes_nothing(job: Job, content: bytes) -> No
     assert (job.worker(5), job.worker(6)) == (["tiny", "tiny"], ["tiny", "timed"])
 
 
+def test_a_file_that_is_damaged_after_it_was_looked_at_is_not_noted(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = job.shipping()
+    one.begin(0)
+    noted = job.list.read_bytes()
+    job.put(job.second, TIMED)
+
+    def damages(*args: Any) -> Models:  # noqa: ANN401 - as it comes
+        found = load_models(*args)
+        job.second.write_bytes(b"no model")
+        return found
+
+    monkeypatch.setattr(module, "load_models", damages)
+    with pytest.raises(ModelError):
+        one.begin(5)
+    assert job.list.read_bytes() == noted
+
+
 def test_a_model_that_nothing_feeds_is_refused_too(job: Job) -> None:
     one = job.shipping()
     one.begin(0)
