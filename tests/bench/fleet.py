@@ -108,7 +108,7 @@ def measure(place: Path, readings: Sequence[Reading], n_round: int) -> None:
         )
 
 
-def many(place: Path, n_device: int = 100_000, n_turn: int = 40) -> None:
+def many(place: Path, n_device: int = 100_000, n_turn: int = 30) -> None:
     """Many devices, a file for each turn of all of them; the memory of the workers after each micro-batch."""
     inbox = place / "landing"
     inbox.mkdir()
@@ -121,7 +121,7 @@ def many(place: Path, n_device: int = 100_000, n_turn: int = 40) -> None:
             for i, value in enumerate(noise[turn].tolist())
         )
         put(inbox / f"{turn:04d}.jsonl", list(rows), turn)
-    config = fleet_settings(place, buckets=64, files_per_batch=2, scores=False)
+    config = fleet_settings(place, buckets=64, files_per_batch=1, scores=False)
     began = time.monotonic()
     with (place / "log").open("w") as log:
         process = subprocess.Popen(command(config, "--once"), stdout=log, stderr=log)
@@ -132,7 +132,10 @@ def many(place: Path, n_device: int = 100_000, n_turn: int = 40) -> None:
         if found > last:
             last = found
             sizes = sorted(rss_mb(pid) for pid in workers(process.pid))
-            sys.stdout.write(f"micro-batch {found}: workers {', '.join(f'{size:.0f}' for size in sizes)} MB\n")
+            took = time.monotonic() - began
+            sys.stdout.write(
+                f"{took:.0f} s, micro-batch {found}: workers {', '.join(f'{size:.0f}' for size in sizes)} MB\n"
+            )
             sys.stdout.flush()
     if process.returncode:
         raise SystemExit((place / "log").read_text())

@@ -69,6 +69,8 @@ def start(settings: FleetSettings, packages: Sequence[str] = ()) -> "SparkSessio
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.streaming.stateStore.providerClass": _ROCKSDB,
         "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
+        # Spark's 100 would be 100 times the state where every device sends within each micro-batch.
+        "spark.sql.streaming.minBatchesToRetain": "10",
         "spark.sql.streaming.metricsEnabled": "true",
         "spark.ui.prometheus.enabled": "true",
         "spark.ui.showConsoleProgress": "false",
@@ -81,6 +83,8 @@ def start(settings: FleetSettings, packages: Sequence[str] = ()) -> "SparkSessio
         defaults["spark.master"] = "local[*,4]"  # a task whose worker dies is tried again
         if given.get("spark.master", "local").startswith("local"):
             os.environ.setdefault("SPARK_LOCAL_IP", _LOOPBACK)  # nobody else needs to reach it
+            # One process has everything. With Spark's 1 GB the states of 100,000 devices on two cores fill it.
+            defaults["spark.driver.memory"] = "4g"
     if packages:
         defaults["spark.jars.packages"] = ",".join(packages)
     for name, value in {**defaults, **given}.items():
