@@ -1,6 +1,7 @@
 """What a job does beside judging: order, silence, models, sinks, and what it says when it cannot go on."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -157,6 +158,18 @@ def test_one_that_is_silent_among_others_is_told_by_their_clock(tmp_path: Path) 
     assert [(alert["device"], alert["type"], alert["at"]) for alert in silent] == [
         ("b", "raised", STARTED_AT + 590.0 + 51.0)
     ]
+
+
+def test_a_signal_to_the_job_and_to_spark_at_once_ends_it_without_noise(tmp_path: Path) -> None:
+    config = fleet_settings(tmp_path, trigger_s=0.2)
+    land(numbered(1_000, 10), tmp_path / "landing", 1)
+    log = config.with_suffix(".log")
+    with log.open("w") as stream:
+        process = subprocess.Popen(command(config), stdout=stream, stderr=stream, start_new_session=True)
+    wait_until(lambda: n_score(tmp_path) == 1_000)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(60) == 0
+    assert [line for line in log.read_text().splitlines() if " INFO " not in line] == []
 
 
 def test_more_partitions_and_cores_lose_no_state(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ at every micro-batch. The JVM inherits file descriptor 2, so that is a pipe whil
 """
 
 import os
+import socketserver
 import sys
 import threading
 from collections import deque
@@ -36,9 +37,13 @@ def launch() -> Iterator[None]:
 
 
 def hush() -> None:
-    """Show nothing more of what Spark says."""
+    """Show nothing more of what Spark says: a micro-batch that is cut off fails loudly, and the next start repeats it.
+
+    Where a signal has ended the JVM as well, so does the thread of pyspark that listens to it.
+    """
     for pump in _pumps:
         pump.hushed = True
+    socketserver.BaseServer.handle_error = lambda *_: None  # type: ignore[method-assign]
 
 
 class _Pump:

@@ -19,6 +19,7 @@ CONNECTOR = "org.apache.spark:spark-sql-kafka-0-10_2.13"
 _ROCKSDB = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
 _LOOPBACK = "127.0.0.1"
 _MOST_PARTITIONS = 32
+_OF_PY4J = "Exception while sending command."  # logged past its own logger, where a signal ends the JVM as well
 
 
 def check_installed() -> None:
@@ -98,4 +99,5 @@ def start(settings: FleetSettings, packages: Sequence[str] = ()) -> "SparkSessio
     # What fails is told in one line by whoever started the job; the stack of the JVM is for `debug`.
     spark.sparkContext.setLogLevel("INFO" if settings.logging.level == "debug" else "FATAL")
     logging.getLogger("py4j").setLevel(logging.CRITICAL)
+    logging.getLogger().addFilter(lambda record: record.msg != _OF_PY4J)
     return spark

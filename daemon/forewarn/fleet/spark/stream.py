@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from py4j.protocol import Py4JError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
@@ -101,18 +102,19 @@ class Job:
             while not query.awaitTermination(_LOOK_S):
                 # Timers keep Spark from ending by itself when all is read.
                 if self._stopping or (once and _nothing_came(query)):
-                    quiet.hush()  # a micro-batch that is cut off fails loudly, and is repeated by the next start
+                    quiet.hush()
                     query.stop()
         except Exception as error:
             if not self._stopping:
                 raise error if isinstance(error, ForewarnError) else told(error, self._settings) from error
         finally:
-            with suppress(OSError):  # a signal to all processes has ended Spark itself by now
+            with suppress(OSError, Py4JError):  # a signal to all processes has ended Spark itself by now
                 spark.stop()
 
     def stop(self, _number: int = 0, _frame: FrameType | None = None) -> None:
         """End soon; may be the handler of a signal."""
         self._stopping = True
+        quiet.hush()
 
     def _started(self, spark: SparkSession, *, once: bool) -> "StreamingQuery":
         fleet, shipped = self._settings.fleet, self._settings.for_executors()
