@@ -29,9 +29,9 @@ def check_installed() -> None:
         SettingsError: saying what to install.
     """
     try:
-        import pandas  # noqa: F401, ICN001, PLC0415 - asks whether it is there
+        import pyspark  # noqa: F401, I001, PLC0415 - asks whether it is there
+        import pandas  # noqa: F401, ICN001, PLC0415
         import pyarrow  # noqa: F401, ICN001, PLC0415
-        import pyspark  # noqa: F401, PLC0415
     except ModuleNotFoundError as error:
         raise SettingsError(
             f"a fleet needs {error.name}, which is not installed: pip install 'forewarn[spark]'"
