@@ -37,13 +37,16 @@ def test_a_backfill_says_what_a_backtest_says(tmp_path: Path) -> None:
     for part in range(3):  # the newest first, in folders
         (data / f"part={part}").mkdir(parents=True)
         pq.write_table(table.slice(4_000 - 2_000 * part, 2_000), data / f"part={part}" / "one.parquet")
+    gaps = {"timestamp": [None, *columns(readings[:1])["timestamp"]], "device": ["d0", "x"], "temperature": [4.0, None]}
+    pq.write_table(pa.table(gaps, table.schema), data / "gaps.parquet")
     out = tmp_path / "out"
     done = backfilled(fleet_settings(tmp_path / "job"), data, out)
     assert done.returncode == 0, done.stderr
     past = backtest_said(tmp_path, readings)
     scores = pyarrow.dataset.dataset(out / "scores", format="parquet").to_table().to_pydict()
     names = ("status", "expected", "lower", "upper", "residual", "score", "threshold", "alert")
-    rows = zip(scores["device"], scores["at"], *(scores[name] for name in names), strict=True)
+    every = zip(scores["device"], scores["at"], *(scores[name] for name in names), strict=True)
+    rows = [row for row in every if row[2] != "not_finite"]
     said = {(device, at): tuple(None if one != one else one for one in rest) for device, at, *rest in rows}  # noqa: PLR0124 - NaN
     assert said == past.scores
     alerts = pyarrow.dataset.dataset(out / "alerts", format="parquet").to_table().to_pydict()
@@ -51,9 +54,10 @@ def test_a_backfill_says_what_a_backtest_says(tmp_path: Path) -> None:
     assert {(a["id"], a["sequence"]): {**a, "received_at": None, "model": None} for a in told} == past.alerts
     assert len(told) == len(past.alerts) > 30
     summary = json.loads((out / "summary.json").read_text())
-    assert sum(summary["readings"].values()) == 6_000
+    assert summary["readings"].pop("not_finite") == 2
+    assert sum(summary["readings"].values()) == len(rows) == 6_000
     assert sum(summary["raised"].values()) == sum(a["type"] == "raised" for a in told)
-    assert f"6000 readings: {summary['readings']['scored']} scored" in done.stdout
+    assert f"6002 readings: 2 not_finite, {summary['readings']['scored']} scored" in done.stdout
 
 
 def test_a_folder_that_is_in_use_and_one_without_parquet_are_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ Rules that hold here:
 """
 
 import json
+import math
 import shutil
 import threading
 import time
@@ -41,7 +42,7 @@ from forewarn.fleet.spark.failures import told
 from forewarn.fleet.spark.session import start
 from forewarn.history import parse_time
 from forewarn.history.columns import Choice, Columns
-from forewarn.monitors import Models
+from forewarn.monitors import Models, load_models
 
 if TYPE_CHECKING:
     from pyspark import Accumulator
@@ -96,8 +97,8 @@ def backfill(settings: FleetSettings, data: Path, out: Path, choice: Choice, *, 
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"--out {out}: there is something in it already; give a new folder")
     own = _without_silence(settings, out)
-    models = Shipping(own).begin(0)
-    names = _names(data, models, choice)
+    names = _names(data, load_models(own), choice)
+    Shipping(own).begin(0)
     spark = start(own)
     try:
         return _judged(spark, own, data, out, names, progress=progress)
@@ -183,9 +184,9 @@ def _table(spark: SparkSession, data: Path, names: _Names, n_bucket: int) -> Dat
         (f.crc32(f.substring_index(device, ":", 1)) % n_bucket).cast("int").alias("bucket"),
         device.alias("device"),
         (f.col(f"`{names.metric}`").cast("string") if names.metric else f.lit(names.target)).alias("metric"),
-        _seconds(read, names.moment).alias("at"),
+        f.coalesce(_seconds(read, names.moment), f.lit(math.nan)).alias("at"),
         f.array(*(f.col(f"`{name}`").cast("double") for name in names.values)).alias("measured"),
-    ).where(f.col("at").isNotNull())
+    )
     place = table.withColumn("place", f.monotonically_increasing_id())
     return place.repartition(n_bucket, "bucket").sortWithinPartitions("bucket", "at", "place").drop("place")
 
@@ -233,8 +234,9 @@ def _said(judge: Judge, number: int, bucket: Bucket, part: pa.RecordBatch) -> It
         for key in zip(part.column("device").to_pylist(), part.column("metric").to_pylist(), strict=True)
     ]
     values = part.column("measured").flatten().to_numpy(zero_copy_only=False).astype(np.float64)
-    batch = Batch(keys, at, at, values.reshape(len(keys), -1))
-    said = bucket.take(Delivery(batch, (), float(at[0]), float(at[-1])))
+    arrivals = np.nan_to_num(np.fmax.accumulate(at))  # one that has no time comes with the last that has one
+    batch = Batch(keys, at, arrivals, values.reshape(len(keys), -1))
+    said = bucket.take(Delivery(batch, (), float(arrivals[0]), float(arrivals[-1])))
     for columns in judge.rows(said, bucket, Counter()):
         n = len(columns["kind"])
         yield pa.RecordBatch.from_pydict(
