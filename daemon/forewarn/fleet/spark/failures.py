@@ -1,5 +1,7 @@
 """What Spark says when a job fails, as what the operator can do."""
 
+import re
+
 from forewarn.errors import ForewarnError, SettingsError
 from forewarn.fleet.settings import FleetSettings
 from forewarn.fleet.shipping import AWAY
@@ -61,12 +63,9 @@ def _chain(error: BaseException) -> str:
 
 
 def _own(text: str) -> str | None:
-    """What an executor's own error said."""
-    for line in text.splitlines():
-        _, found, rest = line.partition("forewarn.errors.")
-        if found and ": " in rest:
-            return rest.partition(": ")[2][:_MOST]
-    return None
+    """What an error of forewarn's own said, wherever it was raised."""
+    found = re.search(r"^\W*forewarn\.[\w.]*Error: (.+)$", text, re.MULTILINE)
+    return None if found is None else found[1][:_MOST]
 
 
 def _first_line(text: str) -> str:
