@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CONNECTOR = "org.apache.spark:spark-sql-kafka-0-10_2.13"
 _ROCKSDB = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
 _LOOPBACK = "127.0.0.1"
-_MOST_PARTITIONS = 32
+_PARTITIONS = 32
 _OF_PY4J = "Exception while sending command."  # logged past its own logger, where a signal ends the JVM as well
 
 
@@ -66,7 +66,6 @@ def start(settings: FleetSettings, packages: Sequence[str] = ()) -> "SparkSessio
     conf = SparkConf()
     conf.set("spark.app.name", f"forewarn-{settings.instance}")
     defaults = {
-        "spark.sql.shuffle.partitions": str(min(settings.fleet.buckets, _MOST_PARTITIONS)),
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.streaming.stateStore.providerClass": _ROCKSDB,
         "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
@@ -80,12 +79,16 @@ def start(settings: FleetSettings, packages: Sequence[str] = ()) -> "SparkSessio
         # Workers read each task's readings from Arrow; larger parts than these cost memory and bring nothing.
         "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
     }
+    partitions = _PARTITIONS
     if not submitted:
         defaults["spark.master"] = "local[*,4]"  # a task whose worker dies is tried again
         if given.get("spark.master", "local").startswith("local"):
             os.environ.setdefault("SPARK_LOCAL_IP", _LOOPBACK)  # nobody else needs to reach it
             # One process has everything. With Spark's 1 GB the states of 100,000 devices on two cores fill it.
             defaults["spark.driver.memory"] = "4g"
+            partitions = 2 * (os.cpu_count() or 1)
+    # Each costs a task, a state store and files in every micro-batch. It stays with the checkpoint.
+    defaults["spark.sql.shuffle.partitions"] = str(min(settings.fleet.buckets, partitions))
     if packages:
         defaults["spark.jars.packages"] = ",".join(packages)
     for name, value in {**defaults, **given}.items():
