@@ -62,9 +62,9 @@ def statuses(folder: Path) -> Counter[str]:
 def test_readings_are_judged_in_the_order_of_their_times_within_the_bound(tmp_path: Path) -> None:
     config = fleet_settings(tmp_path, lateness_s=60.0, files_per_batch=1)
     one = [reading("a", nth, 4.0 + nth % 3) for nth in range(60)]
-    for i in range(0, 60, 3):  # each file has its readings backwards, and one comes a file late
+    for i in range(0, 60, 3):  # three by three backwards, and one in the file after its own
         one[i], one[i + 2] = one[i + 2], one[i]
-    one[20], one[25] = one[25], one[20]
+    one[19], one[22] = one[22], one[19]
     inbox = tmp_path / "landing"
     inbox.mkdir()
     arrivals = [STARTED_AT + 10.0 * nth for nth in range(60)]
@@ -86,7 +86,7 @@ def test_every_message_ends_somewhere(tmp_path: Path) -> None:
     inbox.mkdir()
     now = STARTED_AT + 1e5
     lines = [line(one, now) for one in numbered(300, 3)]
-    lines += lines[:3]
+    lines += lines[-3:]
     lines += ["{not json", '{"topic": 7', '{"topic": "sensors/a/temperature"}', "plain"]
     lines += [line(Reading("other/topic", "1"), now), line(Reading("sensors/a/temperature", "{}"), now)]
     lines += [line(reading("a", 0), 9e12)]
