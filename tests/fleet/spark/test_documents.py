@@ -1,7 +1,7 @@
 import re
-import subprocess
 from pathlib import Path
 
+from tests.fleet.spark.fleets import run_once
 from tests.test_documents import blocks, run_as_shown
 
 PAGE = (Path(__file__).parents[3] / "docs" / "fleet.md").read_text("utf-8")
@@ -24,6 +24,5 @@ def test_the_settings_for_kafka_are_refused_only_for_want_of_the_connector(tmp_p
     (tmp_path / "fleet.toml").write_text(
         inputs.partition("[fleet]")[0] + settings.replace("/srv/fleet", str(tmp_path / "job"))
     )
-    command = ["forewarn", "fleet", "run", "--config", "fleet.toml"]
-    failed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    failed = run_once(tmp_path / "fleet.toml")
     assert "Spark has no Kafka connector" in failed.stderr
